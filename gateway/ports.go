@@ -1,0 +1,260 @@
+package gateway
+
+import (
+	"context"
+	"time"
+)
+
+// Entry is one accepted payload in the inbox.
+type Entry struct {
+	// Seq is the entry's place in its node's inbox, from 1, rising by one.
+	// Append sets it.
+	Seq         int64
+	At          time.Time // when it was accepted
+	WorkspaceID WorkspaceID
+	IP          string // masked
+	Body        []byte // the payload's JSON text
+	// Payload is the parsed body when it is at hand; nil after it was read back
+	// from disk.
+	Payload *Payload
+}
+
+// Inbox keeps accepted payloads, durable and in order, until they are applied.
+// All methods may be called from several goroutines, but one at a time reads.
+type Inbox interface {
+	// Append returns nil when all entries are durable, in the order given and
+	// next to each other; on an error none of them is or ever will be, and the
+	// next call tries afresh. It refuses with CodeUnavailable while more waits
+	// than the inbox may hold. The entries belong to the inbox afterwards.
+	Append(ctx context.Context, entries ...*Entry) error
+	// Next waits until there is an entry behind the last one it returned and
+	// returns up to limit of them, in order. It returns ctx.Err() when ctx ends
+	// first.
+	Next(ctx context.Context, limit int) ([]*Entry, error)
+	// Applied tells that all entries up to seq are applied for good: they no
+	// longer count as pending and may be deleted.
+	Applied(seq int64)
+	// Pending is how many entries are durable and not applied.
+	Pending() int64
+	// Close stops the inbox's goroutines. What is durable stays.
+	Close() error
+}
+
+// Store keeps the truth: what the inbox's payloads, the REST API and the panel
+// made of it. Every method is one transaction. Errors are *Error with
+// CodeNotFound, CodeConflict or CodeUnavailable where these fit.
+type Store interface {
+	Reader
+
+	// CreateWorkspace makes a workspace with its keys and returns its id.
+	// A key that exists already is a CodeConflict.
+	CreateWorkspace(ctx context.Context, w Workspace, keys ...APIKey) (WorkspaceID, error)
+	// UpdateSettings replaces the settings of a workspace.
+	UpdateSettings(ctx context.Context, id WorkspaceID, s Settings) error
+
+	// Update runs fn in one write transaction and commits it durably when fn
+	// returns nil. A store on which writers can collide runs fn again from the
+	// start after a collision, so fn must build all that it does from what tx
+	// tells it. No two fns run at once where the store has a single writer.
+	Update(ctx context.Context, fn func(tx Tx) error) error
+	// ForgetMessages deletes message ids claimed before the given time, at most
+	// limit rows looked at, from where the last call stopped; it returns how many
+	// it deleted.
+	ForgetMessages(ctx context.Context, before time.Time, limit int) (int, error)
+	// InboxPosition is the Seq up to which the node's inbox is applied, 0 if it
+	// never was.
+	InboxPosition(ctx context.Context, node string) (int64, error)
+	// Ping says whether the store can be read.
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+// Tx is a write transaction of a Store.
+type Tx interface {
+	// ClaimMessages records the ids of messages (none zero, no two equal) as
+	// taken at the given time and returns those that had been recorded before.
+	ClaimMessages(w WorkspaceID, ids []MessageID, at time.Time) (repeats map[MessageID]bool, err error)
+	// Load finds what refs names. On a store with several writers it also locks
+	// it, in one fixed order.
+	Load(w WorkspaceID, refs Refs) (*Loaded, error)
+	// NextIDs sets aside n ids of the kind and returns the first.
+	NextIDs(kind IDKind, n int) (int64, error)
+	// Save writes the changes of one workspace.
+	Save(w WorkspaceID, c *Changes) error
+	// SetInboxPosition records that the node's inbox is applied up to seq.
+	SetInboxPosition(node string, seq int64) error
+}
+
+// IDKind says what an id is for.
+type IDKind string
+
+// The kinds of ids that a transaction hands out.
+const (
+	IDContact   IDKind = "contact"
+	IDCompany   IDKind = "company"
+	IDAttribute IDKind = "attribute"
+)
+
+// Refs names stored things by what a payload knows of them. Duplicates are
+// allowed.
+type Refs struct {
+	Keys      []string    // visitor keys
+	CustomIDs []string    // of contacts
+	EmailKeys []string    // of contacts; all contacts with the e-mail are found
+	Contacts  []ContactID // by id, merged ones too
+	// Companies by custom id, by id, and those without a custom id by name.
+	CompanyCustomIDs []string
+	CompanyIDs       []CompanyID
+	CompanyNames     []string
+	// Defs asks for all attribute definitions of the workspace.
+	Defs bool
+}
+
+// Loaded is what Load found. Contacts that are only reached through a key are
+// there as well.
+type Loaded struct {
+	Keys      map[string]ContactID
+	Contacts  []*Contact
+	Companies []*Company
+	// Memberships holds the current memberships of Contacts.
+	Memberships []Membership
+	Defs        []AttributeDef
+}
+
+// Changes is the difference that a batch makes to one workspace. All ids are
+// set (NextIDs). Slices are in the order in which things came to be; a store
+// may sort them.
+type Changes struct {
+	NewDefs      []AttributeDef
+	NewCompanies []*Company
+	Companies    []*Company // changed
+	NewContacts  []*Contact
+	Contacts     []*Contact // changed, or merged
+	NewKeys      []VisitorKey
+	MovedKeys    []VisitorKey
+	// NewMemberships are current; EndedMemberships carry their Until;
+	// ChangedMemberships differ in Primary only.
+	NewMemberships     []Membership
+	EndedMemberships   []Membership
+	ChangedMemberships []Membership
+	PageViews          []PageView
+	Events             []Event
+	Merges             []Merge
+	// Visits counts page views that belong to nobody: no key, no identifier.
+	Visits int64
+	// VisitsAt is the day under which Visits are counted.
+	VisitsAt time.Time
+	// Quarantine holds entries that could not be applied and must not stop the
+	// others.
+	Quarantine []Quarantined
+}
+
+// Quarantined is an accepted entry that could not be applied, kept to be
+// looked at and replayed.
+type Quarantined struct {
+	At     time.Time
+	Body   []byte
+	Reason string
+}
+
+// Reader is the read side of a Store. A contact id that was merged away finds
+// the survivor.
+type Reader interface {
+	// WorkspaceByKey finds the workspace that a secret names (see APIKey).
+	WorkspaceByKey(ctx context.Context, kind KeyKind, secret string) (*Workspace, error)
+	Workspaces(ctx context.Context) ([]Workspace, error)
+	APIKeys(ctx context.Context, w WorkspaceID) ([]APIKey, error)
+	AttributeDefs(ctx context.Context, w WorkspaceID) ([]AttributeDef, error)
+
+	Contact(ctx context.Context, w WorkspaceID, id ContactID) (*ContactView, error)
+	ContactByCustomID(ctx context.Context, w WorkspaceID, customID string) (*ContactView, error)
+	ContactByKey(ctx context.Context, w WorkspaceID, key string) (*ContactView, error)
+	// ContactsByEmail returns the contacts with the e-mail key, those with a
+	// custom id first, then by id.
+	ContactsByEmail(ctx context.Context, w WorkspaceID, emailKey string, limit int) ([]*ContactView, error)
+	// ContactsByPhone returns the contacts with just this phone number, by id.
+	ContactsByPhone(ctx context.Context, w WorkspaceID, phone string, limit int) ([]*ContactView, error)
+	// Contacts lists contacts that are not merged away, newest first; before is
+	// the id behind which the page starts (0: from the start).
+	Contacts(ctx context.Context, w WorkspaceID, before ContactID, limit int) ([]*ContactView, error)
+	CountContacts(ctx context.Context, w WorkspaceID) (int64, error)
+	// VisitorKeys of a contact, newest first.
+	VisitorKeys(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]VisitorKey, error)
+	// PageViews and Events of a contact and of those merged into it, newest
+	// first.
+	PageViews(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]PageView, error)
+	Events(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]Event, error)
+	// Merges in which a contact took part, newest first.
+	Merges(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]Merge, error)
+
+	Company(ctx context.Context, w WorkspaceID, id CompanyID) (*CompanyView, error)
+	CompanyByCustomID(ctx context.Context, w WorkspaceID, customID string) (*CompanyView, error)
+	Companies(ctx context.Context, w WorkspaceID, before CompanyID, limit int) ([]*CompanyView, error)
+	CountCompanies(ctx context.Context, w WorkspaceID) (int64, error)
+
+	// Visits is the number of page views that belong to nobody.
+	Visits(ctx context.Context, w WorkspaceID) (int64, error)
+	Quarantine(ctx context.Context, w WorkspaceID, limit int) ([]Quarantined, error)
+}
+
+// MaxEmployees is how many employees a CompanyView names: the newest.
+const MaxEmployees = 1000
+
+// ContactView is a contact as it is shown: with its activity and the companies
+// of its current memberships (primary first, then oldest first).
+type ContactView struct {
+	Contact
+	Activity
+	Companies []ContactCompany
+}
+
+// ContactCompany is a company as shown at one of its contacts.
+type ContactCompany struct {
+	Membership
+	CustomID string
+	Name     string
+}
+
+// CompanyView is a company as it is shown.
+type CompanyView struct {
+	Company
+	EmployeesCount int64
+	Employees      []ContactID // the newest MaxEmployees, newest first
+}
+
+// Ref names a contact by one of its identifiers, for the identity cache.
+type Ref struct {
+	WorkspaceID WorkspaceID
+	Kind        RefKind
+	Value       string
+}
+
+// RefKind is the kind of identifier in a Ref.
+type RefKind uint8
+
+// The kinds of identifiers.
+const (
+	RefKey RefKind = iota
+	RefCustomID
+	RefEmail
+)
+
+// Identity is what the cache knows under a Ref: the contact, and the
+// fingerprint of the last payload applied to it.
+type Identity struct {
+	ContactID   ContactID
+	Fingerprint uint64
+}
+
+// Cache remembers identities. It may forget anything at any time and must
+// never return what a later Remember or Forget replaced.
+type Cache interface {
+	// Identities looks up refs and sets out[i] to what refs[i] names, zero if it
+	// is not known.
+	Identities(ctx context.Context, refs []Ref, out []Identity)
+	// Remember replaces what is known under refs[i] by ids[i], and the
+	// fingerprint of that contact under all its refs.
+	Remember(ctx context.Context, refs []Ref, ids []Identity)
+	// Forget drops all that is known of the contacts.
+	Forget(ctx context.Context, w WorkspaceID, ids []ContactID)
+}

@@ -1,0 +1,58 @@
+package gateway
+
+import "time"
+
+// The ids of stored things. They are unique within a workspace and never
+// reused; a store may well make them unique overall.
+type (
+	WorkspaceID int64
+	ContactID   int64
+	CompanyID   int64
+	AttributeID int64
+)
+
+// Workspace is one customer's data and settings.
+type Workspace struct {
+	ID        WorkspaceID
+	Name      string
+	CreatedAt time.Time
+	Settings  Settings
+}
+
+// Settings are what a workspace can choose. The zero value is not the
+// default: see DefaultSettings.
+type Settings struct {
+	// Origins are the host names whose pages may post payloads: "acme.com" for
+	// the host itself, "*.acme.com" for the host and everything below it.
+	// Empty: every origin may.
+	Origins []string `json:"origins"`
+	// UnifiedIdentification lets an e-mail without a user_id find an existing
+	// contact (contract, section 2).
+	UnifiedIdentification bool `json:"unified_identification"`
+	// VerifyIdentity refuses payloads with a user_id or an e-mail that carry no
+	// valid user_hash (hex HMAC-SHA256 of the user_id, else of the e-mail,
+	// under IdentitySecret).
+	VerifyIdentity bool   `json:"verify_identity"`
+	IdentitySecret string `json:"identity_secret,omitempty"`
+}
+
+// DefaultSettings are those of a new workspace.
+func DefaultSettings() Settings { return Settings{UnifiedIdentification: true} }
+
+// KeyKind tells apart the secrets that name a workspace.
+type KeyKind string
+
+// The kinds: the public key of the snippet, and the token of the REST API.
+const (
+	KeyWidget KeyKind = "widget"
+	KeyREST   KeyKind = "rest"
+)
+
+// APIKey is one such secret. A widget key is public by nature and kept as it
+// is; of a REST token only the SHA-256 is kept.
+type APIKey struct {
+	WorkspaceID WorkspaceID
+	Kind        KeyKind
+	Secret      string // widget key in clear; hex SHA-256 of a REST token
+	CreatedAt   time.Time
+}
