@@ -77,6 +77,8 @@ type Tx interface {
 	// Load finds what refs names. On a store with several writers it also locks
 	// it, in one fixed order.
 	Load(w WorkspaceID, refs Refs) (*Loaded, error)
+	// ContactKeys returns all visitor keys of a contact, oldest first.
+	ContactKeys(w WorkspaceID, id ContactID) ([]VisitorKey, error)
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
 	// Save writes the changes of one workspace.
@@ -232,11 +234,12 @@ type Ref struct {
 // RefKind is the kind of identifier in a Ref.
 type RefKind uint8
 
-// The kinds of identifiers.
+// The kinds of identifiers. There is none for e-mail: which contact an e-mail
+// finds depends on all contacts that have it, so it is always asked of the
+// store.
 const (
 	RefKey RefKind = iota
 	RefCustomID
-	RefEmail
 )
 
 // Identity is what the cache knows under a Ref: the contact, and the
@@ -244,6 +247,13 @@ const (
 type Identity struct {
 	ContactID   ContactID
 	Fingerprint uint64
+}
+
+// Limiter bounds how often something may happen, by a token bucket a name.
+type Limiter interface {
+	// Allow takes n tokens from the bucket of name. When there are too few it
+	// takes none and says after how long there will be enough.
+	Allow(ctx context.Context, name string, n int) (ok bool, retryAfter time.Duration)
 }
 
 // Cache remembers identities. It may forget anything at any time and must
