@@ -1,0 +1,128 @@
+// What goes on the wire, as pure functions: any page object in, plain JSON values out. Nothing here touches the page.
+
+/** Plain JSON values by name, as one message carries them. */
+export type Wire = Record<string, unknown>;
+
+/** The most bytes one message may have: the gateway's limit for a payload. */
+const maxMessage = 32 << 10;
+
+/** The gateway drops longer texts with a warning; sending one could only cost the rest of its message. */
+const maxText = 8192;
+
+/** The deepest nesting that the gateway reads. It also ends a walk through objects that point at each other. */
+const maxDepth = 5;
+
+/** More values than fit in maxMessage at two bytes each, so stopping here cuts only what is too large anyway. */
+const maxValues = 16384;
+
+/** Keys of window.civchat that steer the script and are no attributes. */
+const steering = /^(state|debug|userKey|\$)$/;
+
+/** Reports whether a key of window.civchat says something about the visitor, so that it is sent, and forgotten at log-out. */
+export function personal(name: string, value: unknown): boolean {
+  return !steering.test(name) && typeof value != 'function';
+}
+
+/**
+ * Copies what JSON can say out of any object: a date becomes its ISO text, a BigInt its digits. Left out are
+ * undefined, functions, symbols, NaN, DOM nodes, windows, cycles and everything whose getter throws. null stays, because
+ * it clears an attribute. Never throws.
+ */
+export function wire(source: unknown): Wire {
+  let left = maxValues;
+
+  const copy = (value: any, above: unknown[]): unknown => {
+    const type = typeof value;
+    if (type == 'string') return value.length > maxText ? undefined : value;
+    if (type == 'boolean' || value === null) return value;
+    if (type == 'number') return isFinite(value) ? value : undefined;
+    if (type == 'bigint') return String(value);
+    if (type != 'object' || above.length > maxDepth || above.indexOf(value) >= 0) return undefined;
+    if (value.nodeType || value.window === value) return undefined;
+    const here = above.concat([value]);
+    if (Array.isArray(value)) {
+      const list: unknown[] = [];
+      for (let i = 0; i < value.length && left-- > 0; i++) {
+        const item = copy(value[i], here);
+        if (item !== undefined) list.push(item);
+      }
+      return list;
+    }
+    if (typeof value.toJSON == 'function') {
+      // An invalid date answers null here, which must not clear the attribute.
+      const text = value.toJSON();
+      return text === null ? undefined : copy(text, here);
+    }
+    return fields(value, here);
+  };
+
+  const fields = (value: any, above: unknown[]): Wire => {
+    const out: Wire = {};
+    for (const name of Object.keys(value)) {
+      if (left-- <= 0) break;
+      try {
+        if (above.length > 1 || personal(name, 0)) {
+          const item = copy(value[name], above);
+          if (item !== undefined) out[name] = item;
+        }
+      } catch (e) {
+        // A getter of the page threw: only this key is lost.
+      }
+    }
+    return out;
+  };
+
+  try {
+    return source && typeof source == 'object' ? fields(source, [source]) : {};
+  } catch (e) {
+    return {};
+  }
+}
+
+const differ = (a: unknown, b: unknown) => a != null && b != null && a != b;
+
+/** Reports whether a call names somebody else than window.civchat does, by the rule of the gateway: user_id first, then e-mail. */
+export function isOther(now: Wire, next: Wire): boolean {
+  return differ(now.user_id, next.user_id) || (now.user_id == null && differ(now.email, next.email));
+}
+
+/** The size of a text as UTF-8. */
+export function size(text: string): number {
+  return new TextEncoder().encode(text).length;
+}
+
+/**
+ * One message as JSON, or '' when it is over the gateway's limit. When only the attributes are too much, the message goes
+ * with the identifiers alone, so that the visit or event still counts.
+ */
+export function message(attributes: Wire, envelope: Wire): string {
+  const { apiKey, user_id, email } = attributes;
+  for (const body of [attributes, { apiKey, user_id, email }]) {
+    const text = JSON.stringify(Object.assign({}, body, { $: envelope }));
+    if (size(text) <= maxMessage) return text;
+  }
+  return '';
+}
+
+/** The milliseconds that a Retry-After header asks for, as seconds or as a date (RFC 9110, 10.2.3); 0 when it says nothing. */
+export function retryAfter(header: string | null, now: number): number {
+  const wait = header ? (+header >= 0 ? +header * 1000 : Date.parse(header) - now) : 0;
+  return wait > 0 ? wait : 0;
+}
+
+let last = 0;
+
+/** A message id: UUID version 7 (RFC 9562). Ids of one page sort in the order they were made, also within a millisecond. */
+export function messageId(now: number): string {
+  // A clock that was set back must not put new messages before older ones, unless it was far off.
+  last = now > last || last - now > 60000 ? now : last + 1;
+  const time = last.toString(16).padStart(12, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${random(3, 16)}-8${random(3, 16)}-${random(12, 16)}`;
+}
+
+/** Random digits of the given base (16 or 36): 36 makes visitor keys. */
+export function random(length: number, base: number): string {
+  const bytes = new Uint8Array(length);
+  crypto.getRandomValues(bytes);
+  return Array.from(bytes, (byte) => (byte % base).toString(base)).join('');
+}

@@ -1,0 +1,80 @@
+// The visitor key: who this browser is. It lives in the cookie __ca__chat, readable by the site's server, and in a mirror
+// in localStorage; either restores the other.
+import { random } from './payload';
+import { cookieName, get, set } from './storage';
+
+/** Keys that other makers hand out are longer, shorter or of mixed case; ours are 12 of [a-z0-9]. */
+const valid = /^[A-Za-z0-9]{9,64}$/;
+
+const year = 31536000;
+const probe = cookieName + '_';
+
+let key = '';
+let domain: string | undefined;
+
+function cookies(name: string): string[] {
+  try {
+    return document.cookie
+      .split('; ')
+      .filter((pair) => pair.startsWith(name + '='))
+      .map((pair) => pair.slice(name.length + 1));
+  } catch (e) {
+    return [];
+  }
+}
+
+function setCookie(name: string, value: string, age: number, on: string): void {
+  try {
+    document.cookie =
+      name + '=' + value + ';path=/;max-age=' + age + ';samesite=lax' +
+      (on && ';domain=' + on) + (location.protocol == 'https:' ? ';secure' : '');
+  } catch (e) {
+    // A sandboxed page has no cookies.
+  }
+}
+
+/** The domains that a cookie of this page could be on: the widest first, at last '' for this host alone. */
+function domains(): string[] {
+  const labels = location.hostname.split('.');
+  return [''].concat(labels.map((_, i) => labels.slice(i).join('.'))).reverse();
+}
+
+/** Reports whether the browser takes a cookie on a domain: it refuses public suffixes. */
+function takes(on: string): boolean {
+  setCookie(probe, '1', 9, on);
+  const taken = cookies(probe).length > 0;
+  setCookie(probe, '', 0, on);
+  return taken;
+}
+
+function keep(next: string): void {
+  key = next;
+  if (domain === undefined) domain = domains().find(takes) || '';
+  // A cookie on a narrower domain, such as one that the site's server has set, would hide the new key.
+  for (const on of domains()) if (on != domain) setCookie(cookieName, '', 0, on);
+  setCookie(cookieName, key, year, domain);
+  set(cookieName, key);
+}
+
+/**
+ * The key to use now. The cookie is read each time, because another tab may have logged out and the site's server may have
+ * handed over a key. Of several cookies the one we don't know is the newer.
+ */
+export function current(): string {
+  const known = key || get(cookieName);
+  const next = cookies(cookieName).find((one) => valid.test(one) && one != known);
+  if (next) keep(next);
+  return key;
+}
+
+/** Finds or makes the key when the page starts; a key in the page's address wins. */
+export function arrive(): void {
+  const given = new URLSearchParams(location.search).get(cookieName) || '';
+  const known = get(cookieName) || '';
+  keep([given, current(), known].find((one) => valid.test(one)) || random(12, 36));
+}
+
+/** Forgets the key and makes another. */
+export function renew(): void {
+  keep(random(12, 36));
+}
