@@ -1,0 +1,328 @@
+// Package config turns defaults, a YAML file, CIVGATE_* variables and
+// command-line flags into one checked Config. It doesn't open or start
+// anything, and it is the only place that knows the names of settings.
+//
+// Decisions
+//
+//   - Later wins: defaults < file < environment < flags. kong would rank a file
+//     above the environment, so kong only parses the flags and koanf merges.
+//   - A setting that nobody knows is an error, in the file and in the
+//     environment: a misspelt CIVGATE_TRUSTED_PROXY must not go unnoticed.
+//   - One name a setting, three spellings: trusted_proxies in the file,
+//     CIVGATE_TRUSTED_PROXIES in the environment, --trusted-proxies as a flag.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/v2"
+)
+
+// Prefix is that of the environment variables.
+const Prefix = "CIVGATE_"
+
+// Config is all that can be set. The help tags are the texts of the flags and
+// of the README's table.
+type Config struct {
+	Addr           string        `koanf:"addr" help:"Address to listen on."`
+	Data           string        `koanf:"data" help:"Folder of the SQLite file and the inbox."`
+	DatabaseURL    string        `koanf:"database_url" help:"Where the data is, if not in the data folder: sqlite:PATH."`
+	RedisURL       string        `koanf:"redis_url" help:"Redis for the shared cache. Not supported yet: leave it empty."`
+	PublicURL      string        `koanf:"public_url" help:"Address under which browsers reach civgate, for the snippet that is printed. Default: http://localhost and the port."`
+	APIKey         string        `koanf:"api_key" help:"apiKey of the first workspace. Default: made at the first start."`
+	RESTToken      string        `koanf:"rest_token" help:"REST token of the first workspace, 20 characters or more. Default: made at the first start."`
+	AdminEmail     string        `koanf:"admin_email" help:"E-mail of the first workspace's owner."`
+	AdminPassword  string        `koanf:"admin_password" help:"Password of the first workspace's owner, 10 characters or more."`
+	ScriptPath     string        `koanf:"script_path" help:"Path of the widget script."`
+	IngestPath     string        `koanf:"ingest_path" help:"Path to which the widget posts."`
+	Demo           bool          `koanf:"demo" help:"Serve the sample site at /demo."`
+	TrustedProxies []string      `koanf:"trusted_proxies" help:"Networks (CIDR) of the proxies whose X-Forwarded-* headers count. Default: none."`
+	Limits         string        `koanf:"limits" help:"on, or off for load tests."`
+	LimitIP        float64       `koanf:"limit_ip" help:"Requests a second from one address, sustained; ten times as many at once."`
+	LimitKey       float64       `koanf:"limit_key" help:"Payloads a second for one apiKey, sustained; ten times as many at once."`
+	MaxPending     int           `koanf:"max_pending" help:"Payloads that may wait in the inbox before new ones get 503."`
+	CacheSize      int           `koanf:"cache_size" help:"Browsers whose contact is remembered in memory."`
+	DrainTimeout   time.Duration `koanf:"drain_timeout" help:"How long a stop waits for requests and for the inbox."`
+	LogLevel       string        `koanf:"log_level" help:"debug, info, warn or error."`
+	LogFormat      string        `koanf:"log_format" help:"text or json."`
+	DebugAddr      string        `koanf:"debug_addr" help:"Address for Go's profiler (pprof), loopback only. Default: off."`
+}
+
+// Default returns the settings that count where nothing else is said.
+func Default() Config {
+	return Config{
+		Addr:         ":8080",
+		Data:         "./civgate-data",
+		ScriptPath:   "/widget.js",
+		IngestPath:   "/ingest",
+		Demo:         true,
+		Limits:       "on",
+		LimitIP:      200,
+		LimitKey:     5000,
+		MaxPending:   500_000,
+		CacheSize:    100_000,
+		DrainTimeout: 20 * time.Second,
+		LogLevel:     "info",
+		LogFormat:    "text",
+	}
+}
+
+// Names returns the names of all settings, in the order of Config.
+func Names() []string {
+	var names []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		names = append(names, f.Tag.Get("koanf"))
+	}
+	return names
+}
+
+// Load merges the settings: defaults, then the YAML file at path (if path is
+// not ""), then CIVGATE_* from environ (as os.Environ gives it), then flags
+// (name -> text). It returns the first setting that can't be used as an error
+// of one line that names it.
+func Load(path string, environ []string, flags map[string]string) (Config, error) {
+	k := koanf.New("|") // a delimiter that no setting has: the settings are flat
+	known := make(map[string]reflect.Type)
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		known[f.Tag.Get("koanf")] = f.Type
+	}
+	if path != "" {
+		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return Config{}, fmt.Errorf("config file %s does not exist", path)
+			}
+			return Config{}, fmt.Errorf("config file %s: %w", path, err)
+		}
+		for _, name := range k.Keys() {
+			if known[name] == nil {
+				return Config{}, fmt.Errorf("%s: there is no setting %q", path, name)
+			}
+		}
+	}
+	var unknown string
+	vars := env.Provider("|", env.Opt{
+		Prefix:      Prefix,
+		EnvironFunc: func() []string { return environ },
+		TransformFunc: func(key, value string) (string, any) {
+			name := strings.ToLower(strings.TrimPrefix(key, Prefix))
+			if strings.HasPrefix(name, "test_") { // set by those who run the tests
+				return "", nil
+			}
+			if known[name] == nil {
+				unknown = key
+				return "", nil
+			}
+			if known[name].Kind() == reflect.Slice {
+				return name, splitList(value)
+			}
+			return name, value
+		},
+	})
+	if err := k.Load(vars, nil); err != nil {
+		return Config{}, fmt.Errorf("read the environment: %w", err)
+	}
+	if unknown != "" {
+		return Config{}, fmt.Errorf("%s: there is no such setting", unknown)
+	}
+	for name, value := range flags {
+		t := known[name]
+		if t == nil {
+			return Config{}, fmt.Errorf("--%s: there is no such setting", strings.ReplaceAll(name, "_", "-"))
+		}
+		var v any = value
+		if t.Kind() == reflect.Slice {
+			v = splitList(value)
+		}
+		if err := k.Set(name, v); err != nil {
+			return Config{}, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	c := Default()
+	// One setting at a time, so that an error names the one at fault.
+	for _, name := range k.Keys() {
+		one := koanf.New("|")
+		if err := one.Set(name, k.Get(name)); err != nil {
+			return Config{}, fmt.Errorf("%s: %w", name, err)
+		}
+		if err := one.Unmarshal("", &c); err != nil {
+			return Config{}, fmt.Errorf("%s: %q is not a %s", name, k.String(name), kindName(known[name]))
+		}
+	}
+	return c, c.Validate()
+}
+
+func splitList(s string) []string {
+	var out []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+func kindName(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[time.Duration]():
+		return `duration such as "20s"`
+	case t.Kind() == reflect.Bool:
+		return "yes or no (true, false)"
+	case t.Kind() == reflect.Int:
+		return "whole number"
+	case t.Kind() == reflect.Float64:
+		return "number"
+	case t.Kind() == reflect.Slice:
+		return "list"
+	}
+	return "text"
+}
+
+// Validate returns an error of one line that names the setting that can't be
+// used and says what can.
+func (c *Config) Validate() error {
+	bad := func(name, format string, args ...any) error {
+		return fmt.Errorf("%s: "+format, append([]any{name}, args...)...)
+	}
+	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+		return bad("addr", "%q is not an address such as :8080 or 127.0.0.1:8080", c.Addr)
+	}
+	if c.Data == "" {
+		return bad("data", "name a folder")
+	}
+	if _, err := c.SQLitePath(); err != nil {
+		return err
+	}
+	if c.RedisURL != "" {
+		return bad("redis_url", "this version has no Redis support yet; leave it empty")
+	}
+	if c.PublicURL != "" {
+		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return bad("public_url", "%q is not an address such as https://civ.example.com", c.PublicURL)
+		}
+	}
+	if c.APIKey != "" && !isKey(c.APIKey, 4, 64) {
+		return bad("api_key", "use 4 to 64 letters and digits")
+	}
+	if c.RESTToken != "" && !isKey(c.RESTToken, 20, 128) {
+		return bad("rest_token", "use 20 to 128 letters, digits, - or _")
+	}
+	if (c.AdminEmail == "") != (c.AdminPassword == "") {
+		return bad("admin_email", "admin_email and admin_password go together")
+	}
+	if c.AdminEmail != "" && !strings.Contains(c.AdminEmail, "@") {
+		return bad("admin_email", "%q is not an e-mail address", c.AdminEmail)
+	}
+	if c.AdminPassword != "" && len(c.AdminPassword) < 10 {
+		return bad("admin_password", "use 10 characters or more")
+	}
+	for _, p := range []struct{ name, path string }{{"script_path", c.ScriptPath}, {"ingest_path", c.IngestPath}} {
+		if !strings.HasPrefix(p.path, "/") || p.path == "/" || strings.ContainsAny(p.path, "?#*: ") || strings.HasSuffix(p.path, "/") {
+			return bad(p.name, "%q is not a path such as /widget.js", p.path)
+		}
+	}
+	if c.ScriptPath == c.IngestPath {
+		return bad("ingest_path", "it must differ from script_path")
+	}
+	if _, err := c.Proxies(); err != nil {
+		return err
+	}
+	if c.Limits != "on" && c.Limits != "off" {
+		return bad("limits", "%q is neither on nor off", c.Limits)
+	}
+	if c.LimitIP <= 0 {
+		return bad("limit_ip", "it must be above 0; to switch limits off set limits to off")
+	}
+	if c.LimitKey <= 0 {
+		return bad("limit_key", "it must be above 0; to switch limits off set limits to off")
+	}
+	if c.MaxPending < 100 {
+		return bad("max_pending", "it must be 100 or more")
+	}
+	if c.CacheSize < 100 {
+		return bad("cache_size", "it must be 100 or more")
+	}
+	if c.DrainTimeout <= 0 {
+		return bad("drain_timeout", "it must be above 0")
+	}
+	switch c.LogLevel {
+	case "debug", "info", "warn", "error":
+	default:
+		return bad("log_level", "%q is none of debug, info, warn, error", c.LogLevel)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return bad("log_format", "%q is neither text nor json", c.LogFormat)
+	}
+	if c.DebugAddr != "" {
+		host, _, err := net.SplitHostPort(c.DebugAddr)
+		ip := net.ParseIP(host)
+		if err != nil || ip == nil || !ip.IsLoopback() {
+			return bad("debug_addr", "%q is not a loopback address such as 127.0.0.1:6060", c.DebugAddr)
+		}
+	}
+	return nil
+}
+
+func isKey(s string, least, most int) bool {
+	for _, r := range s {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_') {
+			return false
+		}
+	}
+	return len(s) >= least && len(s) <= most
+}
+
+// SQLitePath returns the path of the SQLite file.
+func (c *Config) SQLitePath() (string, error) {
+	switch scheme, rest, ok := strings.Cut(c.DatabaseURL, ":"); {
+	case c.DatabaseURL == "":
+		return filepath.Join(c.Data, "civgate.db"), nil
+	case ok && scheme == "sqlite" && strings.TrimPrefix(rest, "//") != "":
+		return strings.TrimPrefix(rest, "//"), nil
+	case ok && (scheme == "postgres" || scheme == "postgresql"):
+		return "", errors.New("database_url: this version has no PostgreSQL support yet; leave it empty or use sqlite:PATH")
+	}
+	// The text may hold a password: it is not repeated.
+	return "", errors.New("database_url: it is not of the form sqlite:PATH")
+}
+
+// Proxies returns the networks whose forwarding headers count.
+func (c *Config) Proxies() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range c.TrustedProxies {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			a, errAddr := netip.ParseAddr(s)
+			if errAddr != nil {
+				return nil, fmt.Errorf("trusted_proxies: %q is not a network such as 10.0.0.0/8", s)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		out = append(out, p.Masked())
+	}
+	return out, nil
+}
+
+// Origin returns the address under which browsers reach civgate, without a
+// slash at the end.
+func (c *Config) Origin() string {
+	if c.PublicURL != "" {
+		return strings.TrimSuffix(c.PublicURL, "/")
+	}
+	host, port, _ := net.SplitHostPort(c.Addr) // Validate has parsed it
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}

@@ -1,0 +1,158 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"civgate/config"
+)
+
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "civgate.yaml")
+	write(t, path, "addr: 127.0.0.1:1\ndata: /from/file\nlimits: off\ntrusted_proxies: [10.0.0.0/8, 192.0.2.7]\ndrain_timeout: 3s\n")
+
+	c, err := config.Load(path,
+		[]string{"CIVGATE_DATA=/from/env", "CIVGATE_DEMO=false", "CIVGATE_MAX_PENDING=1000", "PATH=/bin", "CIVGATE_TEST_REQUIRE=postgres"},
+		map[string]string{"max_pending": "2000"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Addr != "127.0.0.1:1" || c.DrainTimeout != 3*time.Second {
+		t.Errorf("the file does not count: %+v", c)
+	}
+	if c.Data != "/from/env" || c.Demo {
+		t.Errorf("the environment does not win over the file: %+v", c)
+	}
+	if c.MaxPending != 2000 {
+		t.Errorf("the flag does not win over the environment: %d", c.MaxPending)
+	}
+	if c.ScriptPath != "/widget.js" {
+		t.Errorf("a default is lost: %q", c.ScriptPath)
+	}
+	nets, err := c.Proxies()
+	if err != nil || len(nets) != 2 || nets[1].String() != "192.0.2.7/32" {
+		t.Errorf("Proxies() = %v, %v", nets, err)
+	}
+}
+
+// TestLoadNamesTheSetting holds every wrong setting to one line that names it.
+func TestLoadNamesTheSetting(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.yaml")
+	write(t, bad, "adress: :1\n")
+	broken := filepath.Join(dir, "broken.yaml")
+	write(t, broken, "addr: [\n")
+	for _, tt := range []struct {
+		name, file string
+		env        []string
+		flags      map[string]string
+		want       string
+	}{
+		{name: "address", env: []string{"CIVGATE_ADDR=8080"}, want: "addr"},
+		{name: "no folder", env: []string{"CIVGATE_DATA="}, want: "data"},
+		{name: "postgres", env: []string{"CIVGATE_DATABASE_URL=postgres://u:secret@h/d"}, want: "database_url"},
+		{name: "database", env: []string{"CIVGATE_DATABASE_URL=mysql://u:secret@h/d"}, want: "database_url"},
+		{name: "redis", env: []string{"CIVGATE_REDIS_URL=redis://h"}, want: "redis_url"},
+		{name: "public url", env: []string{"CIVGATE_PUBLIC_URL=civ.example.com"}, want: "public_url"},
+		{name: "api key", env: []string{"CIVGATE_API_KEY=a b"}, want: "api_key"},
+		{name: "token", env: []string{"CIVGATE_REST_TOKEN=short"}, want: "rest_token"},
+		{name: "admin alone", env: []string{"CIVGATE_ADMIN_EMAIL=a@b.c"}, want: "admin_email"},
+		{name: "admin password", env: []string{"CIVGATE_ADMIN_EMAIL=a@b.c", "CIVGATE_ADMIN_PASSWORD=123"}, want: "admin_password"},
+		{name: "script path", env: []string{"CIVGATE_SCRIPT_PATH=widget.js"}, want: "script_path"},
+		{name: "same paths", env: []string{"CIVGATE_SCRIPT_PATH=/x", "CIVGATE_INGEST_PATH=/x"}, want: "ingest_path"},
+		{name: "proxies", env: []string{"CIVGATE_TRUSTED_PROXIES=10.0.0.0/8,house"}, want: "trusted_proxies"},
+		{name: "limits", env: []string{"CIVGATE_LIMITS=some"}, want: "limits"},
+		{name: "limit", env: []string{"CIVGATE_LIMIT_IP=0"}, want: "limit_ip"},
+		{name: "number", env: []string{"CIVGATE_LIMIT_KEY=many"}, want: "limit_key"},
+		{name: "whole number", env: []string{"CIVGATE_MAX_PENDING=1.5"}, want: "max_pending"},
+		{name: "duration", env: []string{"CIVGATE_DRAIN_TIMEOUT=soon"}, want: "drain_timeout"},
+		{name: "yes or no", env: []string{"CIVGATE_DEMO=perhaps"}, want: "demo"},
+		{name: "level", env: []string{"CIVGATE_LOG_LEVEL=loud"}, want: "log_level"},
+		{name: "format", env: []string{"CIVGATE_LOG_FORMAT=xml"}, want: "log_format"},
+		{name: "profiler for all", env: []string{"CIVGATE_DEBUG_ADDR=:6060"}, want: "debug_addr"},
+		{name: "unknown variable", env: []string{"CIVGATE_TRUSTED_PROXY=::1"}, want: "CIVGATE_TRUSTED_PROXY"},
+		{name: "unknown flag", flags: map[string]string{"no_such": "1"}, want: "no-such"},
+		{name: "unknown in file", file: bad, want: "adress"},
+		{name: "broken file", file: broken, want: broken},
+		{name: "no file", file: filepath.Join(dir, "none.yaml"), want: "none.yaml"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := config.Load(tt.file, tt.env, tt.flags)
+			if err == nil {
+				t.Fatal("it was taken")
+			}
+			if msg := err.Error(); !strings.Contains(msg, tt.want) || strings.Contains(msg, "secret") {
+				t.Errorf("%q does not name %s alone", msg, tt.want)
+			} else if tt.file == "" && strings.Contains(msg, "\n") {
+				t.Errorf("%q is more than a line", msg)
+			}
+		})
+	}
+}
+
+// TestExample holds config.example.yaml to the settings and defaults that
+// there are.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("config.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range config.Names() {
+		if !strings.Contains(string(data), name+":") {
+			t.Errorf("the example lacks %s", name)
+		}
+	}
+	// Uncommented it is the default configuration, but for the secrets.
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		lines = append(lines, strings.TrimPrefix(line, "#"))
+	}
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	var settings []string
+	for _, l := range lines {
+		if name, _, ok := strings.Cut(l, ":"); ok && !strings.HasPrefix(l, " ") && !strings.Contains(name, " ") {
+			settings = append(settings, l)
+		}
+	}
+	write(t, path, strings.Join(settings, ""))
+	c, err := config.Load(path, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := config.Default()
+	if c.Addr != d.Addr || c.Data != d.Data || c.MaxPending != d.MaxPending || c.LimitIP != d.LimitIP || c.DrainTimeout != d.DrainTimeout || c.Demo != d.Demo {
+		t.Errorf("the example differs from the defaults:\n%+v\n%+v", c, d)
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ addr, public, want string }{
+		{":8080", "", "http://localhost:8080"},
+		{"0.0.0.0:80", "", "http://localhost:80"},
+		{"[::]:80", "", "http://localhost:80"},
+		{"127.0.0.1:9", "", "http://127.0.0.1:9"},
+		{":8080", "https://civ.example.com/", "https://civ.example.com"},
+	} {
+		c := config.Default()
+		c.Addr, c.PublicURL = tt.addr, tt.public
+		if got := c.Origin(); got != tt.want {
+			t.Errorf("Origin of %q and %q = %q, want %q", tt.addr, tt.public, got, tt.want)
+		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
