@@ -1,6 +1,114 @@
 package gateway
 
-import "time"
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+)
+
+// This file owns what a window.civchat object means: which keys are
+// identifiers, which are attributes, what is put right, and what is left out
+// with a warning. What a value is made of is in convert.go, what a standard attribute
+// accepts in standard.go.
+//
+// Decisions
+//
+//   - One pass over text that jsontext found valid (see convert.go), typed by
+//     hand key by key: nothing in between is built, so a payload costs a handful
+//     of allocations and nothing beside the body decides how much memory it takes.
+//   - Only text that is not one JSON object is refused. Everything else costs
+//     at most the value at fault, because a page owner sees no answer and a contact
+//     with one attribute missing is better than none.
+//   - Identifiers are never repaired: an id with a NUL, a lone surrogate or a
+//     control character is dropped, since two of them could become one by the
+//     repair and join two people.
+//   - A company whose id or name came but can't be used is left out with its
+//     attributes, unless the other of the two remains: they would land at the
+//     company that the contact has already.
+//   - The fingerprint is that of the raw text behind the envelope's back, not of
+//     the parsed meaning: a page writes the same data in the same order, and
+//     hashing text costs a tenth of hashing meaning. fingerprintVersion is part of it, as
+//     stored fingerprints outlive the code that made them.
+//   - Duplicate keys: the last identifier, envelope or company counts; of
+//     attributes the last that can be read.
+
+// Limits of a payload.
+const (
+	MaxPayload   = 32 << 10                    // bytes of one payload
+	MaxBatch     = 50                          // payloads of one array
+	MaxBody      = MaxBatch*(MaxPayload+1) + 1 // bytes of an array: full items, commas, brackets
+	MaxKeys      = 200                         // custom attributes of a contact or company in one payload
+	MaxName      = 255                         // bytes of an attribute's or event's name
+	MaxID        = 255                         // bytes of an identifier
+	MaxCompanies = 50                          // companies of one payload
+	MaxURL       = 2048                        // bytes of a URL, a path, a referrer; more is cut off
+	MaxTitle     = 512                         // bytes of a title; more is cut off
+	MaxWarnings  = 50                          // warnings of one payload
+)
+
+// The codes of a Warning. What it is about was left out, unless said otherwise.
+const (
+	WarnPlaceholder  = "placeholder"        // a sample or an unfilled template where an identifier should be
+	WarnInvalidID    = "invalid_id"         // not a text or number, or with control characters
+	WarnInvalidEmail = "invalid_email"      // see NormalizeEmail
+	WarnInvalidPhone = "invalid_phone"      // nothing like a phone number
+	WarnNotE164      = "not_e164"           // a phone number not in E.164, kept as sent
+	WarnInvalidValue = "invalid_value"      // a type or value that the attribute doesn't take
+	WarnInvalidName  = "invalid_name"       // an attribute's name without letters and digits, or a forbidden one
+	WarnInvalidText  = "invalid_text"       // invalid UTF-8 or NUL, kept and put right
+	WarnInvalidField = "invalid_field"      // a part of the envelope
+	WarnTooLong      = "too_long"           // a name or an identifier
+	WarnTooLarge     = "too_large"          // a value beyond MaxValue
+	WarnTooDeep      = "too_deep"           // a value beyond MaxDepth
+	WarnTooMany      = "too_many"           // attributes, companies or warnings
+	WarnNumberRange  = "number_range"       // a number beyond float64, alone or inside a value
+	WarnNoName       = "missing_name"       // an event without a name, taken as an update
+	WarnNoIdentifier = "missing_company_id" // a company that can't be told from others
+)
+
+// advice says in one sentence what is wrong and what to do.
+func (p problem) advice() string {
+	switch p {
+	case WarnPlaceholder:
+		return "this is a sample or an unfilled template; send the real value, or leave the key out"
+	case WarnInvalidID:
+		return "send a text or a number without control characters"
+	case WarnInvalidEmail:
+		return "send a plain address like name@example.com"
+	case WarnInvalidPhone:
+		return "this is no phone number; send it in E.164 form, like +442079460958"
+	case WarnNotE164:
+		return "kept as sent; send E.164 form, like +442079460958, to be found and called by it"
+	case WarnInvalidName:
+		return "choose a name with letters or digits that is not __proto__, constructor or prototype"
+	case WarnInvalidText:
+		return "invalid characters were removed or replaced; send UTF-8 without NUL"
+	case WarnTooLong:
+		return "use at most 255 bytes"
+	case WarnTooLarge:
+		return "use at most 8 KiB a value"
+	case WarnTooDeep:
+		return "nest at most 5 arrays and objects"
+	case WarnNumberRange:
+		return "send numbers within the range of a 64-bit float, or as text"
+	case WarnNoName:
+		return "an event needs a name; the payload counts as an update"
+	case WarnNoIdentifier:
+		return "send company_id or name"
+	}
+	return "the value does not fit; see the documentation of the key"
+}
 
 // PayloadType is what a payload reports beside the contact it carries.
 type PayloadType uint8
@@ -20,8 +128,8 @@ const (
 type MessageID [16]byte
 
 // Payload is one parsed window.civchat object with its envelope: bounded,
-// typed, normalised, and free of placeholders. Strings may share memory with
-// the body it was parsed from.
+// typed, normalised, and free of placeholders. Its strings share the memory of
+// one copy of the body, so what outlives the payload should be cloned.
 type Payload struct {
 	APIKey   string
 	Message  MessageID
@@ -74,4 +182,747 @@ type Warning struct {
 	Field   string `json:"field"`
 	Code    string `json:"code"`
 	Message string `json:"message"`
+}
+
+// fingerprintVersion has to change with every change of what a payload means.
+const fingerprintVersion = 1
+
+// ParsePayload reads one window.civchat object with its envelope "$" (contract,
+// section 1.2). Whatever in it can't be used is left out, and a Warning tells so; the
+// error is for what is no payload at all, always an *Error: CodeTooLarge beyond
+// MaxPayload, CodeInvalidPayload for anything but one JSON object.
+func ParsePayload(body []byte) (*Payload, []Warning, error) {
+	if len(body) > MaxPayload {
+		return nil, nil, Errorf(CodeTooLarge, "send at most %d bytes a payload; this one has %d", MaxPayload, len(body))
+	}
+	body = trimBody(body)
+	if len(body) == 0 {
+		return nil, nil, Errorf(CodeInvalidPayload, "the body is empty; send a civchat object as JSON")
+	}
+	if err := checkJSON(body); err != nil {
+		return nil, nil, invalidJSON(err)
+	}
+	if body[0] != '{' {
+		return nil, nil, Errorf(CodeInvalidPayload, "send one JSON object with the keys of window.civchat")
+	}
+	ps := parser{p: new(Payload)}
+	ps.payload(string(body))
+	return ps.p, ps.warnings, nil
+}
+
+// SplitBatch tells a single payload from an array of 1 to MaxBatch of them and
+// returns the raw text of each, sharing memory with body. A single one is not
+// looked at, and of an array's elements only whether they are JSON: the rest is
+// ParsePayload's to say, for each by itself. Errors are *Error: CodeTooLarge
+// beyond MaxBody or MaxBatch, CodeInvalidPayload for an empty or broken array.
+func SplitBatch(body []byte) (items [][]byte, batch bool, err error) {
+	if len(body) > MaxBody {
+		return nil, false, Errorf(CodeTooLarge, "send at most %d bytes; this body has %d", MaxBody, len(body))
+	}
+	body = trimBody(body)
+	if len(body) == 0 || body[0] != '[' {
+		return [][]byte{body}, false, nil
+	}
+	r := openJSON(body)
+	defer r.close()
+	if _, err := r.dec.ReadToken(); err != nil {
+		return nil, true, invalidJSON(err)
+	}
+	for r.dec.PeekKind() != ']' {
+		item, err := r.dec.ReadValue()
+		if err != nil {
+			return nil, true, invalidJSON(err)
+		}
+		if len(items) < MaxBatch {
+			// The decoder's text is its own only until the next call.
+			end := int(r.dec.InputOffset())
+			items = append(items, body[end-len(item):end:end])
+			continue
+		}
+		if len(items) == MaxBatch {
+			return nil, true, Errorf(CodeTooLarge, "send at most %d payloads in one array", MaxBatch)
+		}
+	}
+	if _, err := r.dec.ReadToken(); err != nil {
+		return nil, true, invalidJSON(err)
+	}
+	if err := r.end(); err != nil {
+		return nil, true, invalidJSON(err)
+	}
+	if len(items) == 0 {
+		return nil, true, Errorf(CodeInvalidPayload, "the array is empty; send 1 to %d payloads", MaxBatch)
+	}
+	return items, true, nil
+}
+
+// trimBody cuts a byte order mark and white space.
+func trimBody(body []byte) []byte {
+	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
+	return bytes.Trim(body, " \t\r\n")
+}
+
+func invalidJSON(err error) *Error {
+	e := &Error{Code: CodeInvalidPayload, Message: "send valid JSON", Err: err}
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		e.Message = fmt.Sprintf("send valid JSON; there is a mistake at byte %d", syntax.ByteOffset)
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			e.Message = fmt.Sprintf("send the whole JSON text; this one ends at byte %d", syntax.ByteOffset)
+		}
+	}
+	return e
+}
+
+// parser collects a payload and what has to be said about it.
+type parser struct {
+	p        *Payload
+	warnings []Warning
+	contact  bag
+	many     []CompanyPayload // from the key companies
+	null     bool             // company is null
+	manyNull bool             // companies is null
+}
+
+// warn adds a warning about the key name inside scope.
+func (ps *parser) warn(scope, name string, p problem) {
+	ps.warnText(scope, name, p, p.advice())
+}
+
+func (ps *parser) warnText(scope, name string, p problem, message string) {
+	switch n := len(ps.warnings); {
+	case n < MaxWarnings-1:
+		ps.warnings = append(ps.warnings, Warning{Field: scope + cut(name, MaxName), Code: string(p), Message: message})
+	case n == MaxWarnings-1:
+		ps.warnings = append(ps.warnings, Warning{Code: WarnTooMany, Message: "there is more to say about this payload; correct these first"})
+	}
+}
+
+// warnFlaws adds a warning for each thing that was put right.
+func (ps *parser) warnFlaws(scope, name string, f flaws) {
+	if f&(flawNUL|flawUTF8) != 0 {
+		ps.warn(scope, name, WarnInvalidText)
+	}
+	if f&flawNames != 0 {
+		ps.warn(scope, name, WarnInvalidName)
+	}
+}
+
+// payload reads the object s.
+func (ps *parser) payload(s string) {
+	p := ps.p
+	ps.contact = newBag(EntityContact)
+	var hash xxhash.Digest
+	hash.ResetWithSeed(fingerprintVersion)
+	span := 0 // start of the text not hashed yet, 0 if there is none
+	flush := func(end int) {
+		if span > 0 {
+			hash.WriteString(s[span:end])
+		}
+		span = 0
+	}
+	end := 1 // where the last member ended
+	for w := walk(s); ; end = w.i {
+		nameTok, _, ok := w.next()
+		if !ok {
+			break
+		}
+		start := w.i - len(nameTok)
+		tok, depth, _ := w.next()
+		name, f := unquote(nameTok)
+		switch name {
+		case "$":
+			flush(end)
+			ps.envelope(tok)
+			continue
+		case "apiKey":
+			flush(end)
+			p.APIKey = ps.apiKey(tok)
+			continue
+		case "user_hash":
+			flush(end)
+			p.UserHash, _ = ps.text("", name, tok, MaxID, WarnInvalidValue)
+			continue
+		case "onLoad", "onOpen", "onClose", "onMessage", "onPayloadReceived", "state", "userKey", "debug":
+			flush(end)
+			continue
+		}
+		if span == 0 {
+			span = start
+		}
+		switch name {
+		case "user_id":
+			p.CustomID, _ = ps.identifier("", name, tok)
+		case "email":
+			ps.email(tok)
+		case "company":
+			p.Companies, ps.null = nil, tok == "null"
+			if tok[0] == '[' {
+				p.Companies = ps.companies(name, tok, p.Companies)
+			} else {
+				p.Companies = ps.company("company", "company.", tok, p.Companies)
+			}
+		case "companies":
+			ps.many, ps.manyNull = nil, tok == "null"
+			ps.many = ps.companies(name, tok, nil)
+		default:
+			ps.attribute(&ps.contact, "", name, f, tok, depth)
+		}
+	}
+	flush(end)
+
+	p.Attributes = ps.contact.attrs
+	if room := MaxCompanies - len(p.Companies); len(ps.many) > room {
+		ps.warnText("", "companies", WarnTooMany, fmt.Sprintf("send at most %d companies; the others are left out", MaxCompanies))
+		ps.many = ps.many[:room]
+	}
+	p.Companies = append(p.Companies, ps.many...)
+	p.CompaniesNull = (ps.null || ps.manyNull) && len(p.Companies) == 0
+	p.Fingerprint = max(hash.Sum64(), 1)
+}
+
+// text reads a text of up to limit bytes and trims it. ok is false, and a
+// warning with code p made, for anything else but null.
+func (ps *parser) text(scope, name, tok string, limit int, p problem) (s string, ok bool) {
+	switch tok[0] {
+	case 'n':
+		return "", true
+	case '"':
+		s, f := unquote(tok)
+		s = strings.TrimSpace(s)
+		if len(s) > limit {
+			ps.warn(scope, name, WarnTooLong)
+			return "", false
+		}
+		ps.warnFlaws(scope, name, f)
+		return s, true
+	}
+	ps.warn(scope, name, p)
+	return "", false
+}
+
+// apiKey reads the workspace's key, which some sites print as a number. It is
+// not checked here: a wrong key names no workspace.
+func (ps *parser) apiKey(tok string) string {
+	switch tok[0] {
+	case '"':
+		s, _ := unquote(tok)
+		if s = strings.TrimSpace(s); len(s) <= MaxID {
+			return s
+		}
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		if len(tok) <= MaxID {
+			return tok
+		}
+	}
+	return ""
+}
+
+// identifier reads a user_id, a company_id or the name of a company. It returns
+// "" for null, for nothing and for what can't be used; bad tells the last.
+func (ps *parser) identifier(scope, name, tok string) (id string, bad bool) {
+	p := problem("")
+	switch tok[0] {
+	case 'n':
+		return "", false
+	case '"':
+		s, f := unquote(tok)
+		s = strings.TrimSpace(s)
+		switch {
+		case f != 0 || strings.ContainsFunc(s, unicode.IsControl):
+			p = WarnInvalidID
+		case len(s) > MaxID:
+			p = WarnTooLong
+		case s == "":
+			return "", false
+		}
+		id = s
+	case '{', '[', 't', 'f':
+		p = WarnInvalidID
+	default:
+		n, ok := canonicalNumber(tok)
+		if !ok {
+			p = WarnNumberRange
+		} else if len(n) > MaxID {
+			p = WarnTooLong
+		}
+		id = n
+	}
+	if p == "" && isPlaceholder(id) {
+		p = WarnPlaceholder
+	}
+	if p != "" {
+		ps.warn(scope, name, p)
+		return "", true
+	}
+	return id, false
+}
+
+// email reads the contact's e-mail address.
+func (ps *parser) email(tok string) {
+	p := ps.p
+	p.Email, p.EmailKey, p.EmailNull = "", "", tok == "null"
+	if p.EmailNull {
+		return
+	}
+	if tok[0] != '"' {
+		ps.warn("", "email", WarnInvalidEmail)
+		return
+	}
+	s, f := unquote(tok)
+	s = strings.TrimSpace(s)
+	if s == "" && f == 0 {
+		return
+	}
+	if isPlaceholder(s) {
+		ps.warn("", "email", WarnPlaceholder)
+		return
+	}
+	email, key, ok := NormalizeEmail(s)
+	if !ok || f != 0 {
+		ps.warn("", "email", WarnInvalidEmail)
+		return
+	}
+	p.Email, p.EmailKey = email, key
+}
+
+// placeholders are what stands in copied samples (the vendor's snippet and its
+// mobile SDKs) and what scripts and templates print for nothing.
+var placeholders = []string{
+	"0", "null", "none", "nan", "undefined", "[object object]",
+	"idfromyourdatabase", "your_api_key", "your_user_id", "your_company_id", "your_email",
+	"52bdc3be5145e87076c8", "johndoe@example.com", "myemail@example.com", "myemail@example.org",
+}
+
+// templateTags are the brackets of template languages.
+var templateTags = [...][2]string{
+	{"{{", "}}"}, {"{%", "%}"}, {"<%", "%>"}, {"${", "}"}, {"#{", "}"}, {"<?", "?>"}, {"*|", "|*"}, {"[[", "]]"},
+}
+
+// isPlaceholder reports whether s, trimmed, stands for an identifier without
+// being one.
+func isPlaceholder(s string) bool {
+	if s == "" {
+		return true
+	}
+	for _, p := range placeholders {
+		if len(p) == len(s) && strings.EqualFold(p, s) {
+			return true
+		}
+	}
+	if !strings.ContainsAny(s, "{<*[") {
+		return false
+	}
+	for _, tag := range templateTags {
+		if i := strings.Index(s, tag[0]); i >= 0 && strings.Contains(s[i+2:], tag[1]) {
+			return true
+		}
+	}
+	return s[0] == '<' && s[len(s)-1] == '>'
+}
+
+// companies reads an array of companies, or one of them.
+func (ps *parser) companies(key, tok string, cs []CompanyPayload) []CompanyPayload {
+	if tok[0] != '[' {
+		return ps.company(key, key+".", tok, cs)
+	}
+	i := 0
+	for w := walk(tok); ; i++ {
+		item, _, ok := w.next()
+		if !ok {
+			return cs
+		}
+		if len(cs) == MaxCompanies {
+			ps.warnText("", key, WarnTooMany, fmt.Sprintf("send at most %d companies; the others are left out", MaxCompanies))
+			return cs
+		}
+		field := key + "[" + strconv.Itoa(i) + "]"
+		cs = ps.company(field, field+".", item, cs)
+	}
+}
+
+// company appends the company tok: an object, or a text that is its name. The
+// field is its name in warnings and scope the prefix of what is in it.
+func (ps *parser) company(field, scope, tok string, cs []CompanyPayload) []CompanyPayload {
+	switch tok[0] {
+	case 'n':
+		return cs
+	case '"':
+		if name, _ := ps.identifier("", field, tok); name != "" {
+			cs = append(cs, CompanyPayload{Name: name})
+		}
+		return cs
+	case '{':
+	default:
+		ps.warnText("", field, WarnInvalidValue, "send an object with company_id and name")
+		return cs
+	}
+
+	var c CompanyPayload
+	var badID, badName bool
+	b := newBag(EntityCompany)
+	for w := walk(tok); ; {
+		nameTok, _, ok := w.next()
+		if !ok {
+			break
+		}
+		value, depth, _ := w.next()
+		name, f := unquote(nameTok)
+		switch name {
+		case "company_id":
+			c.CustomID, badID = ps.identifier(scope, name, value)
+		case "name":
+			c.Name, badName = ps.identifier(scope, name, value)
+		default:
+			ps.attribute(&b, scope, name, f, value, depth)
+		}
+	}
+	c.Attributes = b.attrs
+	if c.CustomID == "" && c.Name == "" {
+		if badID || badName {
+			ps.warn("", field, WarnNoIdentifier)
+			return cs
+		}
+		if len(c.Attributes) == 0 {
+			return cs
+		}
+	}
+	return append(cs, c)
+}
+
+// bag collects the attributes of one entity.
+type bag struct {
+	entity Entity
+	names  *entityNames
+	attrs  []PayloadAttribute
+	index  map[string]int // place of a name in attrs, once there are many
+	custom int            // how many of attrs are custom
+	full   bool           // said that there are too many
+}
+
+func newBag(entity Entity) bag {
+	return bag{entity: entity, names: namesOf(entity)}
+}
+
+// find returns the place of name, -1 if it is not there.
+func (b *bag) find(name string) int {
+	if b.index != nil {
+		if i, ok := b.index[name]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range b.attrs {
+		if b.attrs[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// manyAttributes is the number of attributes up to which a bag is searched from
+// end to end.
+const manyAttributes = 32
+
+func (b *bag) add(a PayloadAttribute) {
+	if b.attrs == nil {
+		b.attrs = make([]PayloadAttribute, 0, 12)
+	}
+	b.attrs = append(b.attrs, a)
+	switch n := len(b.attrs); {
+	case b.index != nil:
+		b.index[a.Name] = n - 1
+	case n == manyAttributes:
+		b.index = make(map[string]int, 4*n)
+		for i := range b.attrs {
+			b.index[b.attrs[i].Name] = i
+		}
+	}
+}
+
+// attribute reads the attribute label into the bag; f are the flaws of label.
+func (ps *parser) attribute(b *bag, scope, label string, f flaws, tok string, depth int) {
+	if len(label) > MaxName {
+		ps.warn(scope, label, WarnTooLong)
+		return
+	}
+	i, standard := b.names.standard[label]
+	name := label
+	if !standard {
+		var ok bool
+		if name, ok = CustomName(b.entity, label); forbiddenName(label) || forbiddenName(name) || name == "" {
+			ps.warn(scope, label, WarnInvalidName)
+			return
+		} else if !ok {
+			ps.warn(scope, label, WarnTooLong)
+			return
+		}
+	}
+	at := b.find(name)
+	if at < 0 && !standard && b.custom == MaxKeys {
+		if !b.full {
+			b.full = true
+			ps.warnText(scope, label, WarnTooMany, fmt.Sprintf("send at most %d custom attributes; this one and those behind it are left out", MaxKeys))
+		}
+		return
+	}
+
+	var v Value
+	var p problem
+	var vf flaws
+	if standard {
+		v, vf, p = readStandard(b.names.attrs[i], tok, depth)
+	} else {
+		v, vf, p = readValue(tok, depth)
+	}
+	if p != "" {
+		ps.warn(scope, label, p)
+	}
+	ps.warnFlaws(scope, label, f|vf)
+	if v.Raw == "" {
+		return
+	}
+	if at >= 0 {
+		b.attrs[at].Label, b.attrs[at].Value = label, v
+		return
+	}
+	if !standard {
+		b.custom++
+	}
+	b.add(PayloadAttribute{Name: name, Label: label, Value: v})
+}
+
+// readStandard reads tok as a value of a. With a problem the value is zero,
+// unless the problem only is worth telling.
+func readStandard(a StandardAttr, tok string, depth int) (v Value, f flaws, p problem) {
+	if tok[0] == '"' {
+		// Not typed at first sight: here a text is a text.
+		var raw string
+		raw, _, f = canonicalString(tok)
+		v = Value{Type: TypeText, Raw: raw}
+		if len(raw) > MaxValue {
+			return Value{}, f, WarnTooLarge
+		}
+	} else if v, f, p = readValue(tok, depth); p != "" {
+		return Value{}, f, p
+	}
+	v, warning, ok := a.Convert(v)
+	if !ok {
+		return Value{}, f, problem(warning)
+	}
+	return v, f, problem(warning)
+}
+
+// envelope reads the value of "$". Of two the last counts.
+func (ps *parser) envelope(tok string) {
+	p := ps.p
+	p.Message, p.Key, p.At, p.Type = MessageID{}, "", time.Time{}, PayloadUpdate
+	p.URL, p.Path, p.Title, p.Referrer, p.Name, p.Data = "", "", "", "", "", ""
+	if tok[0] != '{' {
+		if tok[0] != 'n' {
+			ps.warnText("", "$", WarnInvalidField, "the envelope has to be an object")
+		}
+		return
+	}
+	const scope = "$."
+	for w := walk(tok); ; {
+		nameTok, _, ok := w.next()
+		if !ok {
+			break
+		}
+		tok, depth, _ := w.next()
+		name, _ := unquote(nameTok)
+		switch name {
+		case "id":
+			p.Message = ps.messageID(tok)
+		case "key":
+			s, ok := ps.text(scope, name, tok, MaxID, WarnInvalidField)
+			if ok && s != "" && !IsVisitorKey(s) {
+				ps.warnText(scope, name, WarnInvalidField, "a visitor key has 6 to 64 letters, digits, hyphens and underscores")
+				s = ""
+			}
+			p.Key = s
+		case "at":
+			s, ok := ps.text(scope, name, tok, MaxID, WarnInvalidField)
+			if p.At = (time.Time{}); ok && s != "" {
+				if p.At, ok = ParseDatetime(s); !ok {
+					ps.warnText(scope, name, WarnInvalidField, "send the time as RFC 3339, like 2026-01-31T12:00:00Z")
+				}
+			}
+		case "type":
+			p.Type = ps.payloadType(tok)
+		case "url":
+			p.URL = ps.location(name, tok)
+		case "path":
+			p.Path = ps.cutText(name, tok, MaxURL)
+		case "title":
+			p.Title = ps.cutText(name, tok, MaxTitle)
+		case "referrer":
+			p.Referrer = ps.location(name, tok)
+		case "name":
+			p.Name, _ = ps.text(scope, name, tok, MaxName, WarnInvalidField)
+		case "data":
+			p.Data = ps.data(tok, depth)
+		}
+	}
+	if p.Path == "" {
+		p.Path = pathOf(p.URL)
+	}
+	switch p.Type {
+	case PayloadEvent, PayloadProduct:
+		if p.Name == "" && p.Type == PayloadProduct {
+			p.Name = eventType(p.Data)
+		}
+		if p.Name == "" {
+			ps.warn(scope, "name", WarnNoName)
+			p.Type, p.Data = PayloadUpdate, ""
+		}
+	default:
+		p.Name, p.Data = "", ""
+	}
+}
+
+// eventType returns the event_type in the data of a product event, "" if there
+// is none that could be a name.
+func eventType(data string) string {
+	if data == "" {
+		return ""
+	}
+	for w := walk(data); ; {
+		name, _, ok := w.next()
+		if !ok {
+			return ""
+		}
+		tok, _, _ := w.next()
+		if name == `"event_type"` && tok[0] == '"' {
+			if s, _ := unquote(tok); len(s) <= MaxName {
+				return strings.TrimSpace(s)
+			}
+		}
+	}
+}
+
+func (ps *parser) messageID(tok string) MessageID {
+	s, ok := ps.text("$.", "id", tok, MaxID, WarnInvalidField)
+	if !ok || s == "" {
+		return MessageID{}
+	}
+	if len(s) == 36 {
+		if id, err := uuid.Parse(s); err == nil && id != uuid.Nil {
+			return MessageID(id)
+		}
+	}
+	sum := sha256.Sum256([]byte(s))
+	return MessageID(sum[:16])
+}
+
+// IsVisitorKey reports whether s can be a visitor key: 6 to 64 ASCII letters,
+// digits, hyphens and underscores. The vendor's have 12 (contract, section 1.4).
+func IsVisitorKey(s string) bool {
+	if len(s) < 6 || len(s) > 64 {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (ps *parser) payloadType(tok string) PayloadType {
+	s, ok := ps.text("$.", "type", tok, MaxID, WarnInvalidField)
+	switch s {
+	case "page":
+		return PayloadPage
+	case "event":
+		return PayloadEvent
+	case "product_event":
+		return PayloadProduct
+	case "reset":
+		return PayloadReset
+	case "update":
+		return PayloadUpdate
+	}
+	if ok && s != "" {
+		ps.warnText("$.", "type", WarnInvalidField, "send page, event, product_event, update or reset; the payload counts as an update")
+	}
+	return PayloadUpdate
+}
+
+// cutText reads a text and cuts it to limit bytes.
+func (ps *parser) cutText(name, tok string, limit int) string {
+	s, _ := ps.text("$.", name, tok, MaxPayload, WarnInvalidField)
+	return cut(s, limit)
+}
+
+// location reads a URL. What a click on it would run instead of open is left
+// out: only URLs with a host, and paths, name pages.
+func (ps *parser) location(name, tok string) string {
+	s := ps.cutText(name, tok, MaxURL)
+	if s == "" || s[0] == '/' {
+		return s
+	}
+	scheme, _, ok := strings.Cut(s, "://")
+	if !ok || strings.ContainsFunc(scheme, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '+' && r != '-' && r != '.'
+	}) {
+		ps.warnText("$.", name, WarnInvalidField, "send the full URL of the page")
+		return ""
+	}
+	return s
+}
+
+// pathOf returns the path of a URL, or of a path with a query.
+func pathOf(url string) string {
+	_, rest, ok := strings.Cut(url, "://")
+	switch {
+	case url == "":
+		return ""
+	case !ok:
+		rest = url
+	default:
+		i := strings.IndexAny(rest, "/?#")
+		if i < 0 {
+			return "/"
+		}
+		rest = rest[i:]
+	}
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	if rest == "" {
+		return "/"
+	}
+	return rest
+}
+
+// data reads the data of an event.
+func (ps *parser) data(tok string, depth int) string {
+	if tok[0] == 'n' {
+		return ""
+	}
+	if tok[0] != '{' {
+		ps.warnText("$.", "data", WarnInvalidField, "send the attributes of an event as an object")
+		return ""
+	}
+	v, f, p := readValue(tok, depth)
+	if p != "" {
+		ps.warn("$.", "data", p)
+		return ""
+	}
+	ps.warnFlaws("$.", "data", f)
+	return v.Raw
+}
+
+// cut returns the start of s with at most n bytes, whole characters only.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
 }

@@ -1,0 +1,317 @@
+package gateway
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// StandardAttr is an attribute that every workspace has (contract, sections 4
+// and 5). Identifiers (user_id, email, company_id) and the name of a company
+// are none: contacts and companies have fields for them.
+type StandardAttr struct {
+	Name  string // key in a bag and on the wire
+	Label string // for people
+	Type  Type
+	// convert is for what the type alone doesn't say; nil if that is nothing.
+	convert func(Value) (Value, problem)
+}
+
+// Convert returns v as a value of the attribute, read from any of the shapes
+// in which clients send it. The warning is the code of a Warning, "" if there is
+// nothing to say; with ok there can be one too (WarnNotE164). Null clears.
+func (a StandardAttr) Convert(v Value) (out Value, warning string, ok bool) {
+	if v.IsNull() {
+		return Null, "", true
+	}
+	if a.convert != nil {
+		out, p := a.convert(v)
+		return out, string(p), !out.IsNull()
+	}
+	out, ok = Convert(v, a.Type)
+	if !ok || a.Type == TypeText && (v.Type == TypeBool || v.Type == TypeJSON) {
+		return Null, WarnInvalidValue, false
+	}
+	return out, "", true
+}
+
+func text(name, label string) StandardAttr { return StandardAttr{name, label, TypeText, nil} }
+
+// contactAttrs are the standard attributes of a contact in the order in which
+// they are shown.
+var contactAttrs = []StandardAttr{
+	text("name", "Name"),
+	text("first_name", "First name"),
+	text("last_name", "Last name"),
+	{"phone_number", "Phone number", TypeText, convertPhone},
+	{"gender", "Gender", TypeNumber, choice([]string{"unknown"}, []string{"male", "m"}, []string{"female", "f"})},
+	{"status", "Status", TypeNumber, choice([]string{"visitor"}, []string{"user"})},
+	{"score", "Score", TypeNumber, convertInteger},
+	{"tags", "Tags", TypeList, convertTexts},
+	text("assigned_to", "Assigned to"),
+	text("city", "City"),
+	text("region", "Region"),
+	text("country", "Country"),
+	text("timezone", "Time zone"),
+	{"unsubscribed", "Unsubscribed", TypeBool, nil},
+	{"notifications", "Notifications", TypeBool, nil},
+	text("browser", "Browser"),
+	text("browser_language", "Browser language"),
+	text("os_type", "Operating system"),
+	text("resolution", "Screen resolution"),
+	text("gravatar_url", "Gravatar"),
+	text("facebook_url", "Facebook"),
+	text("linkedin_url", "LinkedIn"),
+	text("twitter_url", "Twitter"),
+	text("google_url", "Google"),
+	{"source_context", "Source context", TypeJSON, convertObject},
+}
+
+// companyAttrs are those of a company.
+var companyAttrs = []StandardAttr{
+	text("description", "Description"),
+	text("email", "E-mail"),
+	text("country", "Country"),
+	text("region", "Region"),
+	text("city", "City"),
+	text("address", "Address"),
+	text("postal_code", "Postal code"),
+	text("size", "Size"),
+	{"approx_employees", "Approximate employees", TypeNumber, convertInteger},
+	{"phone_numbers", "Phone numbers", TypeList, convertTexts},
+	{"tags", "Tags", TypeList, convertTexts},
+	{"extra_data", "Extra data", TypeJSON, nil},
+}
+
+// contactReserved and companyReserved are the other names in the REST API's
+// objects (contract, sections 4 and 5): identifiers, and what only the gateway
+// writes. A custom attribute can't have them.
+var (
+	contactReserved = []string{
+		"id", "key", "user_key", "chat_id", "user_id", "custom_id", "email", "company", "companies", "company_id", "company_custom_id",
+		"attributes", "lists", "first_seen", "last_seen", "last_contacted", "last_ip", "page_views", "created_at",
+		"updated_at", "web_push_subscription",
+	}
+	companyReserved = []string{
+		"id", "company_id", "custom_id", "name", "attributes", "employees_count", "created_at", "updated_at", "member_since",
+	}
+)
+
+// entityNames is how the names of one entity are looked up.
+type entityNames struct {
+	attrs    []StandardAttr
+	standard map[string]int // index into attrs
+	reserved map[string]bool
+}
+
+var (
+	contactNames = newEntityNames(contactAttrs, contactReserved)
+	companyNames = newEntityNames(companyAttrs, companyReserved)
+)
+
+func newEntityNames(attrs []StandardAttr, reserved []string) *entityNames {
+	n := &entityNames{attrs, make(map[string]int), make(map[string]bool)}
+	for i, a := range attrs {
+		n.standard[a.Name] = i
+	}
+	for _, s := range reserved {
+		n.reserved[s] = true
+	}
+	return n
+}
+
+func namesOf(entity Entity) *entityNames {
+	if entity == EntityCompany {
+		return companyNames
+	}
+	return contactNames
+}
+
+// Standard returns the standard attribute of the entity with just this name,
+// and whether there is one.
+func Standard(entity Entity, name string) (StandardAttr, bool) {
+	n := namesOf(entity)
+	i, ok := n.standard[name]
+	if !ok {
+		return StandardAttr{}, false
+	}
+	return n.attrs[i], true
+}
+
+// StandardAttrs returns the standard attributes of the entity, in the order in
+// which they are shown.
+func StandardAttrs(entity Entity) []StandardAttr {
+	return append([]StandardAttr(nil), namesOf(entity).attrs...)
+}
+
+// StandardName returns the standard form of an attribute's name (name_std of
+// contract, section 6): lower case, with one underscore for every run of
+// anything but letters, marks and digits, and none at the ends. "API string
+// attribute" becomes "api_string_attribute". The form of a form is itself. It is "" for
+// a name without letters and digits.
+func StandardName(label string) string {
+	if isStandardName(label) {
+		return label
+	}
+	var b strings.Builder
+	b.Grow(len(label))
+	gap := false
+	for _, r := range label {
+		if r == utf8.RuneError || !unicode.In(r, unicode.L, unicode.M, unicode.N) {
+			gap = true
+			continue
+		}
+		if gap && b.Len() > 0 {
+			b.WriteByte('_')
+		}
+		gap = false
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// isStandardName reports whether s is in standard form and ASCII.
+func isStandardName(s string) bool {
+	gap := true // an underscore here would be one too many
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			gap = false
+		case c == '_' && !gap:
+			gap = true
+		default:
+			return false
+		}
+	}
+	return !gap
+}
+
+// customPrefix tells custom attributes apart whose standard form is taken.
+const customPrefix = "custom_"
+
+// CustomName returns the name under which the attribute label is stored if it
+// is not a standard attribute: its standard form, behind "custom_" if that
+// form means something else on the entity ("First name" becomes
+// custom_first_name). ok is false when label has no standard form or the result
+// is longer than MaxName.
+func CustomName(entity Entity, label string) (name string, ok bool) {
+	n := namesOf(entity)
+	name = StandardName(label)
+	if name == "" {
+		return "", false
+	}
+	for n.taken(name) {
+		name = customPrefix + name
+	}
+	return name, len(name) <= MaxName
+}
+
+func (n *entityNames) taken(name string) bool {
+	_, ok := n.standard[name]
+	return ok || n.reserved[name]
+}
+
+// convertPhone keeps "" (the number is gone) and everything that NormalizePhone
+// does.
+func convertPhone(v Value) (Value, problem) {
+	v, ok := Convert(v, TypeText)
+	if !ok {
+		return Null, WarnInvalidPhone
+	}
+	s := Text(v)
+	if strings.TrimSpace(s) == "" {
+		return TextValue(""), ""
+	}
+	phone, e164, ok := NormalizePhone(s)
+	switch {
+	case !ok:
+		return Null, WarnInvalidPhone
+	case !e164:
+		return TextValue(phone), WarnNotE164
+	case phone == s:
+		return v, ""
+	}
+	return TextValue(phone), ""
+}
+
+// choice returns a converter to a number from 1 up. It takes the number, its
+// text, and the words that stand for it, in any case.
+func choice(words ...[]string) func(Value) (Value, problem) {
+	return func(v Value) (Value, problem) {
+		v, ok := Convert(v, TypeText)
+		if !ok {
+			return Null, WarnInvalidValue
+		}
+		s := strings.TrimSpace(Text(v))
+		for i, words := range words {
+			n := strconv.Itoa(i + 1)
+			if s == n || slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(s, w) }) {
+				return Value{Type: TypeNumber, Raw: n}, ""
+			}
+		}
+		return Null, WarnInvalidValue
+	}
+}
+
+// convertInteger takes whole numbers that an int64 holds.
+func convertInteger(v Value) (Value, problem) {
+	v, ok := Convert(v, TypeNumber)
+	if !ok {
+		return Null, WarnInvalidValue
+	}
+	if _, err := strconv.ParseInt(v.Raw, 10, 64); err != nil {
+		return Null, WarnInvalidValue
+	}
+	return v, ""
+}
+
+// convertTexts takes a list, or a text with commas between the elements, and
+// keeps each text once, without the space around it.
+func convertTexts(v Value) (Value, problem) {
+	var texts []string
+	switch v.Type {
+	case TypeText:
+		texts = strings.Split(Text(v), ",")
+	case TypeList:
+		for _, item := range Items(v) {
+			texts = append(texts, Text(item))
+		}
+	case TypeNumber:
+		texts = []string{v.Raw}
+	default:
+		return Null, WarnInvalidValue
+	}
+	seen := make(map[string]bool, len(texts))
+	kept := texts[:0]
+	for _, s := range texts {
+		if s = strings.TrimSpace(s); s != "" && !seen[s] {
+			seen[s] = true
+			kept = append(kept, s)
+		}
+	}
+	out := ListValue(kept...)
+	if len(out.Raw) > MaxValue {
+		return Null, WarnTooLarge
+	}
+	return out, ""
+}
+
+// convertObject takes JSON objects only.
+func convertObject(v Value) (Value, problem) {
+	if v.Type != TypeJSON || !strings.HasPrefix(v.Raw, "{") {
+		return Null, WarnInvalidValue
+	}
+	return v, ""
+}
+
+// Number returns the number in v as a float64, and whether v is one.
+func Number(v Value) (float64, bool) {
+	if v.Type != TypeNumber {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(v.Raw, 64)
+	return f, err == nil && !math.IsInf(f, 0)
+}
