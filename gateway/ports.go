@@ -49,6 +49,9 @@ type Store interface {
 	// CreateWorkspace makes a workspace with its keys and returns its id.
 	// A key that exists already is a CodeConflict.
 	CreateWorkspace(ctx context.Context, w Workspace, keys ...APIKey) (WorkspaceID, error)
+	// AddAPIKey gives a workspace another key. A key that exists already, in any
+	// workspace, is a CodeConflict.
+	AddAPIKey(ctx context.Context, w WorkspaceID, k APIKey) error
 	// UpdateSettings replaces the settings of a workspace.
 	UpdateSettings(ctx context.Context, id WorkspaceID, s Settings) error
 
@@ -134,8 +137,9 @@ type Changes struct {
 	Contacts     []*Contact // changed, or merged
 	NewKeys      []VisitorKey
 	MovedKeys    []VisitorKey
-	// NewMemberships are current; EndedMemberships carry their Until;
-	// ChangedMemberships differ in Primary only.
+	// NewMemberships are current, or carry the Until at which they ended within
+	// the batch; EndedMemberships were current before and carry theirs;
+	// ChangedMemberships are current and differ in Primary only.
 	NewMemberships     []Membership
 	EndedMemberships   []Membership
 	ChangedMemberships []Membership
