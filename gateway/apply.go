@@ -1,0 +1,375 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// maxBatch is how many payloads are applied in one transaction at most. Larger
+// batches are cheaper a payload (more rows fall on a page that is written
+// anyway) and hold the writer longer.
+const maxBatch = 4096
+
+// The pauses between attempts to apply a batch while the store can't.
+const (
+	minPause = 20 * time.Millisecond
+	maxPause = time.Second
+)
+
+// Run applies the inbox until ctx ends; a batch that is under way is finished
+// first. It returns ctx.Err(), or the error of an inbox that can't be read.
+// While the store is unavailable it keeps trying and loses nothing.
+func (g *Gateway) Run(ctx context.Context) error {
+	for {
+		entries, err := g.inbox.Next(ctx, maxBatch)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case CodeOf(err) == CodeUnavailable:
+			g.log.Error("reading the inbox", zap.Error(err))
+			if !sleep(ctx, maxPause) {
+				return ctx.Err()
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("read the inbox: %w", err)
+		}
+		if err := g.applyAll(ctx, entries); err != nil {
+			return err
+		}
+	}
+}
+
+// applyAll applies entries for good: it waits out a store that is unavailable
+// and sets aside what can't be applied at all. It fails only when ctx ends.
+func (g *Gateway) applyAll(ctx context.Context, entries []*Entry) error {
+	pause := minPause
+	for first := true; ; first = false {
+		err := g.Apply(context.WithoutCancel(ctx), entries)
+		if err == nil {
+			if !first {
+				g.log.Info("the store takes payloads again", zap.Int("batch", len(entries)))
+			}
+			return nil
+		}
+		if code := CodeOf(err); code != CodeUnavailable && code != CodeConflict {
+			return g.applyApart(ctx, entries, err)
+		}
+		if first {
+			g.log.Warn("the store can't take payloads; they wait in the inbox", zap.Error(err))
+		}
+		if !sleep(ctx, pause) {
+			return ctx.Err()
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// applyApart halves a batch that fails for good until the entries at fault
+// stand alone, and quarantines those.
+func (g *Gateway) applyApart(ctx context.Context, entries []*Entry, cause error) error {
+	if n := len(entries); n > 1 {
+		if err := g.applyAll(ctx, entries[:n/2]); err != nil {
+			return err
+		}
+		return g.applyAll(ctx, entries[n/2:])
+	}
+	e := entries[0]
+	g.log.Error("a payload can't be applied and is set aside", zap.Int64("seq", e.Seq), zap.Int64("workspace", int64(e.WorkspaceID)), zap.Error(cause))
+	for pause := minPause; ; pause = min(2*pause, maxPause) {
+		err := g.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
+			q := Quarantined{At: e.At, Body: e.Body, Reason: cause.Error()}
+			if err := tx.Save(e.WorkspaceID, &Changes{Quarantine: []Quarantined{q}}); err != nil {
+				return err
+			}
+			return tx.SetInboxPosition(g.node, e.Seq)
+		})
+		if err == nil {
+			g.inbox.Applied(e.Seq)
+			g.announce()
+			return nil
+		}
+		g.log.Error("setting a payload aside", zap.Int64("seq", e.Seq), zap.Error(err))
+		if !sleep(ctx, pause) {
+			return ctx.Err()
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// outcome is what a batch leaves for after its commit.
+type outcome struct {
+	refs    []Ref
+	ids     []Identity
+	gone    map[WorkspaceID][]ContactID
+	oldDefs map[WorkspaceID]defSet
+	newDefs map[WorkspaceID]map[DefKey]*AttributeDef
+}
+
+// Apply applies entries, which follow each other in the inbox, in one
+// transaction together with the inbox position. On an error nothing of them is
+// applied.
+func (g *Gateway) Apply(ctx context.Context, entries []*Entry) (err error) {
+	if len(entries) == 0 {
+		return nil
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic while applying: %v\n%s", r, debug.Stack())
+		}
+	}()
+	g.applying.Lock()
+	defer g.applying.Unlock()
+
+	groups, err := g.group(ctx, entries)
+	if err != nil {
+		return err
+	}
+	last := entries[len(entries)-1].Seq
+	var out outcome
+	err = g.store.Update(ctx, func(tx Tx) error {
+		out = outcome{
+			gone:    make(map[WorkspaceID][]ContactID),
+			oldDefs: make(map[WorkspaceID]defSet),
+			newDefs: make(map[WorkspaceID]map[DefKey]*AttributeDef),
+		}
+		for i := range groups {
+			if err := g.applyGroup(ctx, tx, &groups[i], &out); err != nil {
+				return err
+			}
+		}
+		return tx.SetInboxPosition(g.node, last)
+	})
+	if err != nil {
+		return err
+	}
+	for w, ids := range out.gone {
+		g.cache.Forget(ctx, w, ids)
+	}
+	g.cache.Remember(ctx, out.refs, out.ids)
+	for w, fresh := range out.newDefs {
+		g.publishDefs(w, out.oldDefs[w], fresh)
+	}
+	g.inbox.Applied(last)
+	g.announce()
+	return nil
+}
+
+// group is the part of a batch that belongs to one workspace, in order.
+type group struct {
+	workspace *Workspace
+	entries   []*Entry
+}
+
+// group parses what came back from disk and splits the batch by workspace.
+func (g *Gateway) group(ctx context.Context, entries []*Entry) ([]group, error) {
+	var groups []group
+	index := make(map[WorkspaceID]int, 1)
+	for _, e := range entries {
+		if e.Payload == nil {
+			p, _, err := ParsePayload(e.Body)
+			if err != nil {
+				return nil, fmt.Errorf("parse accepted payload %d: %v", e.Seq, err)
+			}
+			e.Payload = p
+		}
+		i, ok := index[e.WorkspaceID]
+		if !ok {
+			w, err := g.workspaces.byWorkspaceID(ctx, e.WorkspaceID)
+			if err != nil {
+				return nil, err
+			}
+			i = len(groups)
+			index[e.WorkspaceID] = i
+			groups = append(groups, group{workspace: w, entries: make([]*Entry, 0, len(entries))})
+		}
+		groups[i].entries = append(groups[i].entries, e)
+	}
+	return groups, nil
+}
+
+// applyGroup applies one workspace's part of a batch inside tx.
+func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome) error {
+	w := gr.workspace.ID
+	entries, err := claim(tx, gr)
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	known := g.lookUp(ctx, w, entries)
+	var refs Refs
+	slow := 0
+	own := false
+	for i, e := range entries {
+		if known[i] == 0 {
+			refsOf(&refs, e.Payload)
+			own = own || needsOwnCompanies(e.Payload)
+			slow++
+		}
+	}
+	defs, err := g.attributeDefs(ctx, w)
+	if err != nil {
+		return err
+	}
+	ws := newWorkset(tx, gr.workspace, defs, slow)
+	if slow > 0 {
+		if err := ws.load(refs); err != nil {
+			return fmt.Errorf("load %d payloads' state: %w", slow, err)
+		}
+	}
+	// An unchanged payload of a contact that others in the batch may change has
+	// to take its turn among them.
+	for slow > 0 {
+		refs = Refs{}
+		more := 0
+		for i, e := range entries {
+			if known[i] != 0 && ws.contacts[known[i]] != nil {
+				known[i] = 0
+				refsOf(&refs, e.Payload)
+				own = own || needsOwnCompanies(e.Payload)
+				more++
+			}
+		}
+		if more == 0 {
+			break
+		}
+		slow += more
+		if err := ws.load(refs); err != nil {
+			return fmt.Errorf("load %d payloads' state: %w", more, err)
+		}
+	}
+	if own {
+		if err := ws.loadOwnCompanies(); err != nil {
+			return fmt.Errorf("load the contacts' companies: %w", err)
+		}
+	}
+
+	contacts := make([]*Contact, len(entries))
+	for i, e := range entries {
+		if known[i] != 0 {
+			ws.addHistory(known[i], e)
+			continue
+		}
+		if contacts[i], err = ws.apply(e); err != nil {
+			return fmt.Errorf("apply payload %d: %w", e.Seq, err)
+		}
+	}
+	changes := ws.diff()
+	if err := tx.Save(w, changes); err != nil {
+		return fmt.Errorf("save %d payloads: %w", len(entries), err)
+	}
+
+	// What outlives the batch is cloned: a payload's strings hold on to its body.
+	for i, e := range entries {
+		if c := contacts[i]; c != nil && c.MergedInto == 0 {
+			id := Identity{ContactID: c.ID, Fingerprint: c.Fingerprint}
+			if e.Payload.Key != "" && ws.byKey[e.Payload.Key] == c.ID {
+				out.refs = append(out.refs, Ref{w, RefKey, strings.Clone(e.Payload.Key)})
+				out.ids = append(out.ids, id)
+			} else if e.Payload.Key == "" && e.Payload.CustomID != "" {
+				out.refs = append(out.refs, Ref{w, RefCustomID, strings.Clone(e.Payload.CustomID)})
+				out.ids = append(out.ids, id)
+			}
+		}
+	}
+	for _, m := range changes.Merges {
+		out.gone[w] = append(out.gone[w], m.LoserID)
+	}
+	if len(ws.newDefs) > 0 {
+		out.oldDefs[w], out.newDefs[w] = defs, ws.newDefs
+	}
+	return nil
+}
+
+// claim takes out the messages that have been applied before, or twice in this
+// batch: the same id has no second effect.
+func claim(tx Tx, gr *group) ([]*Entry, error) {
+	entries := make([]*Entry, 0, len(gr.entries))
+	ids := make([]MessageID, 0, len(gr.entries))
+	seen := make(map[MessageID]struct{}, len(gr.entries))
+	for _, e := range gr.entries {
+		id := e.Payload.Message
+		if id != (MessageID{}) {
+			if _, twice := seen[id]; twice {
+				continue
+			}
+			seen[id] = struct{}{}
+			ids = append(ids, id)
+		}
+		entries = append(entries, e)
+	}
+	if len(ids) == 0 {
+		return entries, nil
+	}
+	repeats, err := tx.ClaimMessages(gr.workspace.ID, ids, gr.entries[len(gr.entries)-1].At)
+	if err != nil {
+		return nil, fmt.Errorf("claim %d messages: %w", len(ids), err)
+	}
+	if len(repeats) == 0 {
+		return entries, nil
+	}
+	kept := entries[:0]
+	for _, e := range entries {
+		if !repeats[e.Payload.Message] {
+			kept = append(kept, e)
+		}
+	}
+	return kept, nil
+}
+
+// lookUp asks the cache which payloads say nothing new, and returns their
+// contacts; 0 for a payload that has to be applied.
+func (g *Gateway) lookUp(ctx context.Context, w WorkspaceID, entries []*Entry) []ContactID {
+	refs := make([]Ref, len(entries))
+	for i, e := range entries {
+		switch p := e.Payload; {
+		case p.Key != "":
+			refs[i] = Ref{w, RefKey, p.Key}
+		case p.CustomID != "":
+			refs[i] = Ref{w, RefCustomID, p.CustomID}
+		}
+	}
+	ids := make([]Identity, len(entries))
+	g.cache.Identities(ctx, refs, ids)
+	known := make([]ContactID, len(entries))
+	for i, e := range entries {
+		p := e.Payload
+		if id := ids[i]; id.ContactID != 0 && (id.Fingerprint == p.Fingerprint || p.Key != "" && p.silent()) {
+			known[i] = id.ContactID
+		}
+	}
+	return known
+}
+
+// silent reports whether the payload says nothing of contact and companies.
+func (p *Payload) silent() bool {
+	return p.CustomID == "" && p.EmailKey == "" && !p.EmailNull && len(p.Attributes) == 0 && len(p.Companies) == 0 && !p.CompaniesNull
+}
+
+// Forget deletes what has served its time: message ids older than 7 days. It
+// does a bounded piece of work and is meant to be called every few seconds.
+func (g *Gateway) Forget(ctx context.Context) error {
+	_, err := g.store.ForgetMessages(ctx, g.clock().Add(-messageMemory), 20_000)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("forget old message ids: %w", err)
+	}
+	return nil
+}
+
+// messageMemory is for how long a repeated message id has no effect.
+const messageMemory = 7 * 24 * time.Hour

@@ -1,0 +1,108 @@
+package gateway
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// Config is what a Gateway is built from. All fields but Limiter and Node are
+// needed.
+type Config struct {
+	Store   Store
+	Inbox   Inbox
+	Cache   Cache
+	Log     *zap.Logger
+	Limiter Limiter // nil: no limits
+	// KeyRate names how many payloads a second an API key may send is up to the
+	// Limiter; the gateway only names the bucket.
+
+	// Node names this process's inbox in the store. Default "local".
+	Node string
+	// Now is the clock; default time.Now. Times are stored in UTC with
+	// microseconds.
+	Now func() time.Time
+}
+
+// Gateway is the use cases over one store and one inbox. Accept and the reads
+// may be called from many goroutines; Run is called once.
+type Gateway struct {
+	store   Store
+	inbox   Inbox
+	cache   Cache
+	limiter Limiter
+	log     *zap.Logger
+	node    string
+	now     func() time.Time
+
+	workspaces directory
+	applying   sync.Mutex // held while a batch is applied: one at a time
+	defs       sync.Map   // WorkspaceID -> defSet, replaced whole
+	applied    atomic.Pointer[chan struct{}]
+}
+
+// New builds a Gateway. It starts nothing: Run does the applying.
+func New(c Config) *Gateway {
+	g := &Gateway{store: c.Store, inbox: c.Inbox, cache: c.Cache, limiter: c.Limiter, log: c.Log, node: c.Node, now: c.Now}
+	if g.node == "" {
+		g.node = "local"
+	}
+	if g.now == nil {
+		g.now = time.Now
+	}
+	g.workspaces.gateway = g
+	ch := make(chan struct{})
+	g.applied.Store(&ch)
+	return g
+}
+
+// Read returns the read side of the store.
+func (g *Gateway) Read() Reader { return g.store }
+
+// Pending is how many payloads are acknowledged and not yet visible to Read.
+func (g *Gateway) Pending() int64 { return g.inbox.Pending() }
+
+// Changed returns a channel that is closed after the next batch was applied.
+// To miss nothing, ask for it before reading the state that is to be watched.
+func (g *Gateway) Changed() <-chan struct{} { return *g.applied.Load() }
+
+func (g *Gateway) announce() {
+	ch := make(chan struct{})
+	close(*g.applied.Swap(&ch))
+}
+
+// clock returns the time as it is stored.
+func (g *Gateway) clock() time.Time { return g.now().UTC().Truncate(time.Microsecond) }
+
+// attributeDefs returns the definitions of a workspace as far as they are
+// known here, reading them at the first call. The set must not be changed.
+func (g *Gateway) attributeDefs(ctx context.Context, w WorkspaceID) (defSet, error) {
+	if v, ok := g.defs.Load(w); ok {
+		return v.(defSet), nil
+	}
+	list, err := g.store.AttributeDefs(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	set := make(defSet, len(list))
+	for i := range list {
+		set[DefKey{list[i].Entity, list[i].Name}] = &list[i]
+	}
+	v, _ := g.defs.LoadOrStore(w, set)
+	return v.(defSet), nil
+}
+
+// publishDefs makes new definitions known to acceptance.
+func (g *Gateway) publishDefs(w WorkspaceID, old defSet, fresh map[DefKey]*AttributeDef) {
+	if len(fresh) == 0 {
+		return
+	}
+	set := make(defSet, len(old)+len(fresh))
+	maps.Copy(set, old)
+	maps.Copy(set, fresh)
+	g.defs.Store(w, set)
+}

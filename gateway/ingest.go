@@ -1,0 +1,166 @@
+package gateway
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// Request is what came in at POST /ingest, freed from HTTP.
+type Request struct {
+	Body   []byte // must not change afterwards
+	Origin string // the Origin header, "" if there is none
+	IP     netip.Addr
+}
+
+// Result is what became of one payload.
+type Result struct {
+	Warnings []Warning
+	Err      *Error // nil: accepted, durably
+}
+
+// Accept checks the payloads of a request and puts the good ones into the
+// inbox. When it returns, every Result without an Err is durable. batch tells
+// whether the body was an array, so that the answer must be one. The error is
+// for the request as a whole; then nothing of it was accepted.
+//
+// What it answers depends on the payload and on the workspace's settings, never
+// on what is stored about a contact: a stranger learns nothing from it.
+func (g *Gateway) Accept(ctx context.Context, r Request) (results []Result, batch bool, err error) {
+	items, batch, err := SplitBatch(r.Body)
+	if err != nil {
+		return nil, batch, err
+	}
+	results = make([]Result, len(items))
+	entries := make([]*Entry, 0, len(items))
+	now, ip := g.clock(), MaskIP(r.IP)
+	for i, body := range items {
+		p, w, warnings, err := g.check(ctx, body, r.Origin)
+		if err != nil {
+			if results[i].Err = asError(err); !batch {
+				return nil, false, results[i].Err
+			}
+			continue
+		}
+		results[i].Warnings = warnings
+		entries = append(entries, &Entry{At: now, WorkspaceID: w, IP: ip, Body: body, Payload: p})
+	}
+	if len(entries) == 0 {
+		return results, batch, nil
+	}
+	if err := g.inbox.Append(ctx, entries...); err != nil {
+		return nil, batch, err
+	}
+	return results, batch, nil
+}
+
+// check parses one payload and decides whether it may come in.
+func (g *Gateway) check(ctx context.Context, body []byte, origin string) (*Payload, WorkspaceID, []Warning, error) {
+	p, warnings, err := ParsePayload(body)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	w, err := g.workspaces.byAPIKey(ctx, p.APIKey)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	if !originAllowed(w.Settings.Origins, origin) {
+		return nil, 0, nil, &Error{Code: CodeOriginNotAllowed, Message: "this website may not send to the workspace: add its host name to the workspace's origins"}
+	}
+	if g.limiter != nil {
+		if ok, after := g.limiter.Allow(ctx, "key:"+p.APIKey, 1); !ok {
+			return nil, 0, nil, &Error{Code: CodeRateLimited, Message: "too many payloads for this apiKey; slow down", RetryAfter: after}
+		}
+	}
+	if w.Settings.VerifyIdentity && !verified(w.Settings.IdentitySecret, p) {
+		return nil, 0, nil, &Error{Code: CodeNotVerified, Field: "user_hash", Message: "the workspace wants proof of identity: send user_hash, the hex HMAC-SHA256 of user_id (else of email) made on your server with the workspace's identity secret"}
+	}
+	defs, err := g.attributeDefs(ctx, w.ID)
+	if err == nil { // else the types are checked when it is applied
+		warnings = checkTypes(warnings, defs, EntityContact, "", p.Attributes)
+		for i := range p.Companies {
+			warnings = checkTypes(warnings, defs, EntityCompany, "company.", p.Companies[i].Attributes)
+		}
+	}
+	return p, w.ID, warnings, nil
+}
+
+// checkTypes warns about custom attributes whose values don't fit the type
+// that they have in the workspace.
+func checkTypes(warnings []Warning, defs defSet, entity Entity, prefix string, in []PayloadAttribute) []Warning {
+	for i := range in {
+		a := &in[i]
+		if a.Value.IsNull() {
+			continue
+		}
+		def := defs[DefKey{entity, a.Name}]
+		if def == nil || def.Type == a.Value.Type {
+			continue
+		}
+		if _, ok := Convert(a.Value, def.Type); !ok {
+			warnings = append(warnings, Warning{
+				Field: prefix + a.Label, Code: "type_mismatch",
+				Message: "the attribute is of type " + def.Type.String() + "; this value can't be read as one and was left out",
+			})
+		}
+	}
+	return warnings
+}
+
+// originAllowed reports whether pages of origin may post. A request without an
+// Origin comes from a server, which can claim any: the list keeps websites
+// apart, it is no secret.
+func originAllowed(allowed []string, origin string) bool {
+	if len(allowed) == 0 || origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(u.Hostname())
+	for _, a := range allowed {
+		a = strings.ToLower(a)
+		if base, wide := strings.CutPrefix(a, "*."); wide {
+			if host == base || strings.HasSuffix(host, "."+base) {
+				return true
+			}
+		} else if host == a {
+			return true
+		}
+	}
+	return false
+}
+
+// verified reports whether p is anonymous or proves who it is about.
+func verified(secret string, p *Payload) bool {
+	id := p.CustomID
+	if id == "" {
+		id = p.Email
+	}
+	if id == "" {
+		return true
+	}
+	if secret == "" {
+		return false
+	}
+	got, err := hex.DecodeString(p.UserHash)
+	if err != nil {
+		return false
+	}
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(id))
+	return hmac.Equal(got, mac.Sum(nil))
+}
+
+// asError returns err as an *Error; what is none becomes CodeInternal.
+func asError(err error) *Error {
+	if e, ok := err.(*Error); ok {
+		return e
+	}
+	return &Error{Code: CodeInternal, Message: "something went wrong on the server", Err: err}
+}
