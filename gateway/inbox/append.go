@@ -1,0 +1,210 @@
+package inbox
+
+import (
+	"context"
+	"slices"
+
+	"civgate/gateway"
+)
+
+// The bounds of a group: from there on a new one gathers. The entries of one
+// Append stay together, so a group may be larger by one call.
+const (
+	groupEntries = 1024
+	groupBytes   = 1 << 20
+)
+
+// maxAppendBytes is the most that one Append may bring: SQLite keeps values
+// below 1,000,000,000 bytes, and a batch is copied a few times in memory.
+const maxAppendBytes = 64 << 20
+
+// group is what is committed together.
+type group struct {
+	entries []*gateway.Entry
+	bytes   int64
+	done    chan struct{} // closed when err is set
+	err     error
+}
+
+// Append adds entries durably: it returns nil when all of them are on disk, in
+// the order given and next to each other. Calls that come while a commit runs
+// are committed together by the next one.
+//
+// It fails with CodeUnavailable and a RetryAfter while more is pending than
+// Options allow, when the disk is full, read-only or broken, after Close, and
+// when ctx ends first; in the last case alone the entries may have become
+// durable, and will then be handed out. It fails with CodeTooLarge for entries
+// that would never fit.
+func (f *File) Append(ctx context.Context, entries ...*gateway.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return errContext(err)
+	}
+	var bytes int64
+	for _, e := range entries {
+		bytes += packedSize(e)
+	}
+	g, err := f.join(entries, bytes)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-g.done:
+		return g.err
+	case <-ctx.Done():
+		return errContext(ctx.Err())
+	}
+}
+
+// join puts entries into the group that gathers.
+func (f *File) join(entries []*gateway.Entry, bytes int64) (*group, error) {
+	n := int64(len(entries))
+	if n > f.opts.MaxPending || bytes > min(f.opts.MaxBytes, maxAppendBytes) {
+		return nil, &gateway.Error{Code: gateway.CodeTooLarge, Message: "too much in one call, send less at once"}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, errClosed()
+	}
+	if f.pending+f.waiting+n > f.opts.MaxPending || f.pendingBytes+f.waitingBytes+bytes > f.opts.MaxBytes {
+		return nil, &gateway.Error{Code: gateway.CodeUnavailable, Message: "too much is waiting to be stored, try again later", RetryAfter: retryAfter}
+	}
+	var g *group
+	if len(f.groups) > 0 {
+		g = f.groups[len(f.groups)-1]
+	}
+	if g == nil || len(g.entries)+len(entries) > groupEntries || g.bytes+bytes > groupBytes {
+		g = &group{done: make(chan struct{})}
+		f.groups = append(f.groups, g)
+		f.arrived.Signal()
+	}
+	g.entries = append(g.entries, entries...)
+	g.bytes += bytes
+	f.waiting += n
+	f.waitingBytes += bytes
+	return g, nil
+}
+
+// commitLoop commits one group after the other until the inbox is closed and
+// none waits.
+func (f *File) commitLoop() {
+	defer close(f.committed)
+	for {
+		f.mu.Lock()
+		for len(f.groups) == 0 && !f.closed {
+			f.arrived.Wait()
+		}
+		if len(f.groups) == 0 {
+			f.mu.Unlock()
+			return
+		}
+		g := f.groups[0]
+		f.groups = slices.Delete(f.groups, 0, 1)
+		f.mu.Unlock()
+		f.commit(g)
+	}
+}
+
+// commit writes a group and tells those who wait for it.
+func (f *File) commit(g *group) {
+	f.buf = pack(f.buf[:0], g.entries)
+	err := f.write(len(g.entries))
+	if cap(f.buf) > 4*groupBytes {
+		f.buf = nil
+	}
+
+	f.mu.Lock()
+	f.waiting -= int64(len(g.entries))
+	f.waitingBytes -= g.bytes
+	if err == nil {
+		first := f.last + 1
+		for i, e := range g.entries {
+			e.Seq = first + int64(i)
+		}
+		f.last += int64(len(g.entries))
+		f.active.last = f.last
+		f.addPending(batchInfo{first, f.last, g.bytes})
+		f.handOver(g.entries)
+	}
+	f.mu.Unlock()
+	if err != nil {
+		g.err = &gateway.Error{
+			Code:       gateway.CodeUnavailable,
+			Message:    "the server can't store anything at the moment, try again later",
+			RetryAfter: retryAfter,
+			Err:        err,
+		}
+	}
+	close(g.done)
+}
+
+// write puts the n entries in buf behind the last one, durably. When that goes
+// wrong it leaves the active segment and tries once more in a new one.
+func (f *File) write(n int) error {
+	if f.active == nil || f.active.walSize >= f.opts.SegmentBytes {
+		// Whoever can't start a new segment may still have room in the old one.
+		if err := f.rotate(); err != nil && f.active == nil {
+			return err
+		}
+	}
+	err := f.active.append(f.last+1, n, f.buf)
+	if err == nil {
+		return nil
+	}
+	f.leave(err)
+	if f.rotate() != nil {
+		return err
+	}
+	if err = f.active.append(f.last+1, n, f.buf); err != nil {
+		f.leave(err)
+	}
+	return err
+}
+
+// leave stops using the active segment after an append to it failed.
+func (f *File) leave(err error) {
+	if !isBusy(err) {
+		f.active.abandon()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.active = nil
+	f.trim()
+}
+
+// rotate starts a new segment behind the last entry. After an error the active
+// segment stays, unless it is empty.
+func (f *File) rotate() error {
+	if n := len(f.segments); n > 0 && f.segments[n-1].empty() {
+		// It has the name of the new one, and nothing in it.
+		s := f.segments[n-1]
+		f.mu.Lock()
+		f.segments = f.segments[:n-1]
+		f.active = nil
+		f.mu.Unlock()
+		if err := s.remove(); err != nil {
+			f.mu.Lock()
+			f.segments = append(f.segments, s)
+			f.mu.Unlock()
+			return err
+		}
+	}
+	s, err := createSegment(f.dir, f.last+1)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.segments = append(f.segments, s)
+	f.active = s
+	f.trim()
+	return nil
+}
+
+// errContext is what a caller gets whose context ended.
+func errContext(err error) error {
+	return &gateway.Error{Code: gateway.CodeUnavailable, Message: "the request ended before it was stored, try again", RetryAfter: retryAfter, Err: err}
+}

@@ -1,0 +1,373 @@
+package inbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"civgate/gateway"
+)
+
+var _ gateway.Inbox = (*File)(nil)
+
+// Options bound what an inbox may hold. Zero fields take the defaults.
+type Options struct {
+	// MaxPending is how many entries may wait to be applied; 500,000 by default.
+	MaxPending int64
+	// MaxBytes is how many bytes of entries may wait to be applied, counted in
+	// steps of 64 KiB; 512 MiB by default.
+	MaxBytes int64
+	// QueueEntries and QueueBytes bound what is kept in memory for Next, 8,192
+	// entries and 16 MiB by default; what exceeds them is read back from disk.
+	QueueEntries int
+	QueueBytes   int64
+	// SegmentBytes is the size from which a segment is left for a new one; 32 MiB
+	// by default. The folder holds about two segments more than what is pending.
+	SegmentBytes int64
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.MaxPending, 500_000)
+	setDefault(&o.MaxBytes, 512<<20)
+	setDefault(&o.QueueEntries, 8192)
+	setDefault(&o.QueueBytes, 16<<20)
+	setDefault(&o.SegmentBytes, 32<<20)
+	return o
+}
+
+func setDefault[T int | int64](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// File is an inbox in SQLite files of its own. Open makes one.
+type File struct {
+	dir  string
+	opts Options
+	lock *flock.Flock
+
+	mu      sync.Mutex
+	closed  bool
+	arrived *sync.Cond // a group was added to groups, or closed was set
+
+	// Append: groups wait to be committed, the last one still takes more.
+	groups       []*group
+	waiting      int64 // entries in groups, and in the one being committed
+	waitingBytes int64
+	last         int64      // last acknowledged entry
+	segments     []*segment // oldest first
+	active       *segment   // the last of segments, nil after it failed; set by the committer
+
+	// Applied: what is pending, oldest first, in steps.
+	applied      int64
+	pending      int64
+	pendingBytes int64
+	steps        []step
+
+	// Next: first what is on disk up to onDisk, then memory, then again what is
+	// on disk, see handOver.
+	next     int64
+	onDisk   int64
+	memory   []*gateway.Entry
+	memBytes int64
+	memOpen  bool          // new entries follow those in memory without a gap
+	ready    chan struct{} // holds one signal: last or closed changed
+	reading  chan struct{} // held by the one Next that runs
+	reader   reader        // of whoever holds reading
+
+	// Of the committer alone.
+	buf []byte
+
+	trash     []*segment    // to be removed, oldest first
+	trashed   chan struct{} // holds one signal: trash changed
+	closing   chan struct{} // closed by Close
+	committed chan struct{} // closed when the committer has ended
+	stop      chan struct{} // closed when the janitor has to end
+	cleaned   chan struct{} // closed when the janitor has ended
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// step is a run of pending entries.
+type step struct {
+	first, last, bytes int64
+}
+
+// stepBytes is the size from which entries start a new step.
+const stepBytes = 64 << 10
+
+// Open opens the inbox in the folder dir, which it makes if it is missing, and
+// takes up what an earlier run left there. The entries up to applied are known
+// to be applied: they are deleted and never handed out again, and the first new
+// entry comes after applied and after all that the folder holds.
+//
+// It is an error if another process has the inbox open, if the folder can't be
+// written, or if a file is damaged, of another program or of a newer format; it
+// then names the file.
+func Open(ctx context.Context, dir string, applied int64, opts Options) (*File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make inbox folder: %w", err)
+	}
+	lock := flock.New(filepath.Join(dir, "inbox.lock"), flock.SetPermissions(0o600))
+	locked, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock inbox folder %s: %w", dir, err)
+	}
+	if !locked {
+		return nil, fmt.Errorf("inbox folder %s is in use by another process", dir)
+	}
+	f := &File{
+		dir:       dir,
+		opts:      opts.withDefaults(),
+		lock:      lock,
+		applied:   applied,
+		last:      applied,
+		ready:     make(chan struct{}, 1),
+		reading:   make(chan struct{}, 1),
+		trashed:   make(chan struct{}, 1),
+		closing:   make(chan struct{}),
+		committed: make(chan struct{}),
+		stop:      make(chan struct{}),
+		cleaned:   make(chan struct{}),
+	}
+	f.arrived = sync.NewCond(&f.mu)
+	err = f.load(ctx)
+	if err == nil {
+		err = f.rotate()
+	}
+	if err != nil {
+		for _, s := range f.segments {
+			_ = s.close()
+		}
+		return nil, errors.Join(err, lock.Close())
+	}
+	f.next, f.onDisk = applied+1, f.last
+	f.memOpen = true
+	go f.commitLoop()
+	go f.cleanLoop()
+	return f, nil
+}
+
+// load opens the segments of earlier runs and deletes what is of no use.
+func (f *File) load(ctx context.Context) error {
+	names, err := os.ReadDir(f.dir)
+	if err != nil {
+		return err
+	}
+	var old []*segment
+	for _, entry := range names {
+		name := entry.Name()
+		for _, sidecar := range sidecars {
+			name = strings.TrimSuffix(name, sidecar)
+		}
+		path := filepath.Join(f.dir, name)
+		seq, ok := parseSegmentName(name)
+		switch {
+		case name == newName:
+			err = removeFiles(path)
+		case ok && name == entry.Name():
+			old = append(old, &segment{path: path, first: seq, last: seq - 1})
+		case ok:
+			// Without its database a log is what a removal left behind.
+			if _, statErr := os.Lstat(path); errors.Is(statErr, os.ErrNotExist) {
+				err = removeFiles(path)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("clean inbox folder: %w", err)
+		}
+	}
+	// os.ReadDir sorts by name, and the names sort by number.
+	for i, s := range old {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		end := int64(math.MaxInt64)
+		if i+1 < len(old) {
+			end = old[i+1].first
+		}
+		batches, err := s.openOld(f.applied, end)
+		if err != nil {
+			return errors.Join(err, s.close())
+		}
+		// In this order: a file that is deleted before an older one could no
+		// longer void the end of that.
+		if len(batches) == 0 {
+			if err := s.remove(); err != nil {
+				return fmt.Errorf("clean inbox folder: %w", err)
+			}
+			continue
+		}
+		for _, b := range batches {
+			f.addPending(b)
+		}
+		s.last = batches[len(batches)-1].last
+		f.last = s.last
+		f.segments = append(f.segments, s)
+	}
+	return syncDir(f.dir)
+}
+
+// addPending counts a batch as pending. The caller holds mu.
+func (f *File) addPending(b batchInfo) {
+	f.pending += b.last - b.first + 1
+	f.pendingBytes += b.bytes
+	if n := len(f.steps); n > 0 {
+		if s := &f.steps[n-1]; s.bytes < stepBytes && s.last+1 == b.first {
+			s.last = b.last
+			s.bytes += b.bytes
+			return
+		}
+	}
+	f.steps = append(f.steps, step(b))
+}
+
+// Applied tells that all entries up to seq are applied for good. They are no
+// longer pending, Next skips them, and their files are deleted in the
+// background once all in them is applied.
+func (f *File) Applied(seq int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seq = min(seq, f.last)
+	if seq <= f.applied {
+		return
+	}
+	f.applied = seq
+	done := 0
+	for i := range f.steps {
+		s := &f.steps[i]
+		if s.last > seq {
+			if s.first <= seq {
+				f.pending -= seq + 1 - s.first
+				s.first = seq + 1
+			}
+			break
+		}
+		f.pending -= s.last + 1 - s.first
+		f.pendingBytes -= s.bytes
+		done++
+	}
+	f.steps = slices.Delete(f.steps, 0, done)
+	f.skipTo(seq + 1)
+	f.trim()
+}
+
+// trim gives all segments without pending entries to the janitor, but for the
+// active one, and for an empty one: only rotate may free its name. The caller
+// holds mu.
+func (f *File) trim() {
+	n := 0
+	for n < len(f.segments) && f.segments[n].last <= f.applied &&
+		f.segments[n] != f.active && !f.segments[n].empty() {
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	f.trash = append(f.trash, f.segments[:n]...)
+	f.segments = slices.Delete(f.segments, 0, n)
+	signal(f.trashed)
+}
+
+// cleanLoop removes segments, off the way of all others.
+func (f *File) cleanLoop() {
+	defer close(f.cleaned)
+	for {
+		select {
+		case <-f.trashed:
+		case <-f.stop:
+			f.clean()
+			return
+		}
+		f.clean()
+	}
+}
+
+// clean removes the segments in trash up to the first that resists; the next
+// call tries again.
+func (f *File) clean() {
+	for {
+		f.mu.Lock()
+		if len(f.trash) == 0 {
+			f.mu.Unlock()
+			return
+		}
+		s := f.trash[0]
+		f.mu.Unlock()
+		if s.remove() != nil {
+			return
+		}
+		f.mu.Lock()
+		f.trash = f.trash[1:]
+		f.mu.Unlock()
+	}
+}
+
+// Pending is how many entries are acknowledged and not applied.
+func (f *File) Pending() int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pending
+}
+
+// Close commits what waits in Append, refuses all later calls, stops the
+// inbox's goroutines and closes its files. What is not applied stays for the
+// next Open. With much of that pending SQLite tidies each file, which takes
+// about as long as copying it.
+func (f *File) Close() error {
+	f.closeOnce.Do(func() { f.closeErr = f.shutDown() })
+	return f.closeErr
+}
+
+func (f *File) shutDown() error {
+	f.mu.Lock()
+	f.closed = true
+	f.arrived.Signal()
+	f.mu.Unlock()
+	close(f.closing)
+	<-f.committed
+	f.reading <- struct{}{} // waits for Next, for good
+	err := f.reader.close()
+
+	f.mu.Lock()
+	f.active = nil
+	f.trim()
+	f.mu.Unlock()
+	close(f.stop)
+	<-f.cleaned
+	for _, s := range slices.Concat(f.trash, f.segments) {
+		if s.empty() {
+			_ = s.remove() // the next Open would do it
+		} else {
+			err = errors.Join(err, s.close())
+		}
+	}
+	return errors.Join(err, f.lock.Close())
+}
+
+// signal puts a signal into a channel that holds one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// errClosed is what calls after Close get.
+func errClosed() error {
+	return &gateway.Error{Code: gateway.CodeUnavailable, Message: "the server is stopping, try again", RetryAfter: retryAfter}
+}
+
+// retryAfter is what callers are told to wait: long enough for a batch to be
+// applied or a disk to be cleared a little, short enough to be back soon.
+const retryAfter = 2 * time.Second
