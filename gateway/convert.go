@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
@@ -82,9 +83,14 @@ func openJSON(body []byte) *jsonReader {
 	return r
 }
 
+// close gives the reader back. The decoder still refers to the body, which is
+// worth a reset only when that is large.
 func (r *jsonReader) close() {
+	large := r.buf.Cap() > MaxPayload
 	r.buf = bytes.Buffer{}
-	r.dec.Reset(&r.buf)
+	if large {
+		r.dec.Reset(&r.buf)
+	}
 	jsonReaders.Put(r)
 }
 
@@ -111,104 +117,172 @@ func checkJSON(body []byte) error {
 	return r.end()
 }
 
-// walker steps through the members of an object or the elements of an array.
-// The text must be valid JSON.
+// walker steps through JSON text that is known to be valid. It begins before
+// a value.
 type walker struct {
 	s string
 	i int
 }
 
-// walk returns a walker inside the object or array s.
-func walk(s string) walker { return walker{s: s, i: 1} }
+// token is the text of one value or name.
+type token struct {
+	text  string
+	depth int  // of an array or object: how many are nested in it, itself included
+	plain bool // of a string: ASCII without escapes, that is, its own meaning
+}
 
-// next returns the text of the next name or value, and the number of arrays and
-// objects nested in it; ok is false at the end.
-func (w *walker) next() (tok string, depth int, ok bool) {
+// kind tells values apart: '"', '{', '[', 't', 'f', 'n' or, for numbers, '0'.
+func (t token) kind() byte { return kindOf(t.text[0]) }
+
+func kindOf(c byte) byte {
+	if c == '-' || '0' <= c && c <= '9' {
+		return '0'
+	}
+	return c
+}
+
+// peek returns the kind of what comes next, '}' or ']' at the end of an object
+// or array.
+func (w *walker) peek() byte {
 	for w.i < len(w.s) {
-		switch w.s[w.i] {
+		switch c := w.s[w.i]; c {
 		case ' ', '\t', '\n', '\r', ',', ':':
 			w.i++
-			continue
-		case '}', ']':
-			return "", 0, false
+		default:
+			return kindOf(c)
 		}
-		start := w.i
-		w.i, depth = tokenEnd(w.s, start)
-		return w.s[start:w.i], depth, true
 	}
-	return "", 0, false
+	return ']'
 }
 
-// tokenEnd returns where the value that begins at s[i] ends, and its depth.
-func tokenEnd(s string, i int) (end, depth int) {
-	switch s[i] {
+// enter goes inside the object or array that comes next.
+func (w *walker) enter() {
+	w.peek()
+	w.i++
+}
+
+// next returns the next name or value of the object or array that the walker is
+// in, and goes behind it. At the end it leaves the object or array, and ok is
+// false.
+func (w *walker) next() (t token, ok bool) {
+	switch w.peek() {
+	case '}', ']':
+		w.i++
+		return token{}, false
 	case '"':
-		return stringEnd(s, i), 0
+		start := w.i
+		w.i, t.plain = stringEnd(w.s, start)
+		t.text = w.s[start:w.i]
+		return t, true
 	case '{', '[':
-		open := 0
-		for i < len(s) {
-			switch s[i] {
-			case '"':
-				i = stringEnd(s, i)
-				continue
-			case '{', '[':
-				open++
-				depth = max(depth, open)
-			case '}', ']':
-				open--
-			}
-			i++
-			if open == 0 {
-				break
+		start := w.i
+		w.i, t.depth = containerEnd(w.s, start)
+		t.text = w.s[start:w.i]
+		return t, true
+	}
+	start := w.i
+	for w.i < len(w.s) {
+		switch w.s[w.i] {
+		case ',', '}', ']', ' ', '\t', '\n', '\r':
+			return token{text: w.s[start:w.i]}, true
+		}
+		w.i++
+	}
+	return token{text: w.s[start:]}, true
+}
+
+// value returns the value that comes next, behind a name.
+func (w *walker) value() token {
+	t, _ := w.next()
+	return t
+}
+
+// elements yields the elements of an array, or the names and values of an
+// object in turn.
+func elements(s string) iter.Seq[token] {
+	return func(yield func(token) bool) {
+		w := walker{s: s}
+		w.enter()
+		for {
+			t, ok := w.next()
+			if !ok || !yield(t) {
+				return
 			}
 		}
-		return i, depth
 	}
+}
+
+// members yields the names and values of an object.
+func members(s string) iter.Seq2[token, token] {
+	return func(yield func(name, value token) bool) {
+		w := walker{s: s}
+		w.enter()
+		for {
+			name, ok := w.next()
+			if !ok {
+				return
+			}
+			value, _ := w.next()
+			if !yield(name, value) {
+				return
+			}
+		}
+	}
+}
+
+// containerEnd returns where the array or object that begins at s[i] ends, and
+// its depth.
+func containerEnd(s string, i int) (end, depth int) {
+	open := 0
 	for i < len(s) {
 		switch s[i] {
-		case ',', ':', '}', ']', ' ', '\t', '\n', '\r':
-			return i, 0
+		case '"':
+			i, _ = stringEnd(s, i)
+			continue
+		case '{', '[':
+			open++
+			depth = max(depth, open)
+		case '}', ']':
+			open--
 		}
 		i++
-	}
-	return i, 0
-}
-
-// stringEnd returns where the string that begins at s[i] ends.
-func stringEnd(s string, i int) int {
-	for j := i + 1; ; j++ {
-		k := strings.IndexByte(s[j:], '"')
-		if k < 0 {
-			return len(s)
-		}
-		j += k
-		// The quote is part of the text when an odd number of backslashes
-		// stands before it.
-		b := j
-		for b-1 > i && s[b-1] == '\\' {
-			b--
-		}
-		if (j-b)%2 == 0 {
-			return j + 1
+		if open == 0 {
+			break
 		}
 	}
+	return i, depth
 }
 
-// trimJSON cuts white space around a JSON text.
-func trimJSON(s string) string { return strings.Trim(s, " \t\r\n") }
+// stringEnd returns where the string that begins at s[i] ends, and whether it
+// is ASCII without escapes.
+func stringEnd(s string, i int) (end int, plain bool) {
+	plain = true
+	for i++; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			return i + 1, plain
+		case c == '\\':
+			plain = false
+			i++
+		case c >= utf8.RuneSelf:
+			plain = false
+		}
+	}
+	return len(s), plain
+}
 
-// unquote returns the text of a JSON string, cleaned. It shares memory with tok
+// unquote returns the meaning of a string, cleaned. It shares memory with t
 // where it can.
-func unquote(tok string) (string, flaws) {
-	if len(tok) < 2 {
+func unquote(t token) (string, flaws) {
+	if len(t.text) < 2 {
 		return "", 0
 	}
-	s := tok[1 : len(tok)-1]
-	if strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s) {
+	s := t.text[1 : len(t.text)-1]
+	if t.plain || strings.IndexByte(s, '\\') < 0 && utf8.ValidString(s) {
 		return s, 0
 	}
 	var f flaws
-	b, err := jsontext.AppendUnquote(make([]byte, 0, len(tok)), tok)
+	b, err := jsontext.AppendUnquote(make([]byte, 0, len(s)), t.text)
 	if err != nil {
 		f |= flawUTF8
 	}
@@ -237,11 +311,11 @@ func appendQuoted(dst []byte, s string) []byte {
 // quote returns s, which is valid UTF-8, as a JSON string.
 func quote(s string) string { return string(appendQuoted(make([]byte, 0, len(s)+2), s)) }
 
-// canonicalString returns the canonical text of a JSON string, and its meaning.
-func canonicalString(tok string) (raw, text string, f flaws) {
-	text, f = unquote(tok)
-	if len(text) == len(tok)-2 && f == 0 {
-		return tok, text, 0 // nothing was escaped, so nothing has to be
+// canonicalString returns the canonical text of a string, and its meaning.
+func canonicalString(t token) (raw, text string, f flaws) {
+	text, f = unquote(t)
+	if t.plain || f == 0 && len(text) == len(t.text)-2 {
+		return t.text, text, 0 // nothing was escaped, so nothing has to be
 	}
 	return quote(text), text, f
 }
@@ -334,67 +408,55 @@ type canon struct {
 	flaws flaws
 }
 
-// append writes the value tok, whose depth is bounded. It returns false when
-// that can't be: a number is out of range, or all is larger than a value may be.
-func (c *canon) append(tok string) bool {
+// append writes the value t, whose depth is bounded. It returns false when that
+// can't be: a number is out of range, or all is larger than a value may be.
+func (c *canon) append(t token) bool {
 	if len(c.buf) > MaxValue {
 		return false
 	}
-	switch tok[0] {
+	switch t.kind() {
 	case '"':
-		raw, _, f := canonicalString(tok)
+		raw, _, f := canonicalString(t)
 		c.flaws |= f
 		c.buf = append(c.buf, raw...)
-		return true
 	case '{':
-		return c.object(tok)
+		return c.object(t)
 	case '[':
 		c.buf = append(c.buf, '[')
-		sep := false
-		for w := walk(tok); ; {
-			v, _, ok := w.next()
-			if !ok {
-				break
-			}
-			if sep {
+		start := len(c.buf)
+		for e := range elements(t.text) {
+			if len(c.buf) > start {
 				c.buf = append(c.buf, ',')
 			}
-			sep = true
-			if !c.append(v) {
+			if !c.append(e) {
 				return false
 			}
 		}
 		c.buf = append(c.buf, ']')
-		return true
-	case 't', 'f', 'n':
-		c.buf = append(c.buf, tok...)
-		return true
+	case '0':
+		raw, ok := canonicalNumber(t.text)
+		c.buf = append(c.buf, raw...)
+		return ok
+	default:
+		c.buf = append(c.buf, t.text...)
 	}
-	raw, ok := canonicalNumber(tok)
-	c.buf = append(c.buf, raw...)
-	return ok
+	return true
 }
 
-func (c *canon) object(tok string) bool {
+func (c *canon) object(t token) bool {
 	last := make(map[string]int)
-	for w, i := walk(tok), 0; ; i++ {
-		name, _, ok := w.next()
-		if !ok {
-			break
-		}
-		w.next()
+	i := 0
+	for name := range members(t.text) {
 		s, f := unquote(name)
 		c.flaws |= f
 		last[s] = i
+		i++
 	}
 	c.buf = append(c.buf, '{')
-	sep := false
-	for w, i := walk(tok), 0; ; i++ {
-		name, _, ok := w.next()
-		if !ok {
-			break
-		}
-		value, _, _ := w.next()
+	start := len(c.buf)
+	i = -1
+	for name, value := range members(t.text) {
+		i++
 		s, _ := unquote(name)
 		if last[s] != i {
 			continue
@@ -403,12 +465,10 @@ func (c *canon) object(tok string) bool {
 			c.flaws |= flawNames
 			continue
 		}
-		if sep {
+		if len(c.buf) > start {
 			c.buf = append(c.buf, ',')
 		}
-		sep = true
-		c.buf = appendQuoted(c.buf, s)
-		c.buf = append(c.buf, ':')
+		c.buf = append(appendQuoted(c.buf, s), ':')
 		if !c.append(value) {
 			return false
 		}
@@ -423,29 +483,29 @@ func forbiddenName(name string) bool {
 	return name == "__proto__" || name == "constructor" || name == "prototype"
 }
 
-// readValue types the JSON value tok at first sight. A problem says why it
-// can't be read.
-func readValue(tok string, depth int) (v Value, f flaws, p problem) {
-	switch tok[0] {
+// readValue types the value t at first sight. A problem says why it can't be
+// read.
+func readValue(t token) (v Value, f flaws, p problem) {
+	switch t.kind() {
 	case '"':
-		raw, text, f := canonicalString(tok)
+		raw, text, f := canonicalString(t)
 		if len(raw) > MaxValue {
 			return Value{}, f, WarnTooLarge
 		}
-		if v, ok := timeValue(text); ok {
+		if v, ok := timeValue(text, raw); ok {
 			return v, f, ""
 		}
 		return Value{Type: TypeText, Raw: raw}, f, ""
 	case 't', 'f':
-		return Value{Type: TypeBool, Raw: tok}, 0, ""
+		return Value{Type: TypeBool, Raw: t.text}, 0, ""
 	case 'n':
 		return Null, 0, ""
 	case '{', '[':
-		if depth > MaxDepth {
+		if t.depth > MaxDepth {
 			return Value{}, 0, WarnTooDeep
 		}
-		c := canon{buf: make([]byte, 0, min(len(tok), MaxValue))}
-		ok := c.append(tok)
+		c := canon{buf: make([]byte, 0, min(len(t.text), MaxValue))}
+		ok := c.append(t)
 		switch {
 		case len(c.buf) > MaxValue:
 			return Value{}, c.flaws, WarnTooLarge
@@ -458,7 +518,7 @@ func readValue(tok string, depth int) (v Value, f flaws, p problem) {
 		}
 		return v, c.flaws, ""
 	}
-	raw, ok := canonicalNumber(tok)
+	raw, ok := canonicalNumber(t.text)
 	switch {
 	case !ok:
 		return Value{}, 0, WarnNumberRange
@@ -471,37 +531,42 @@ func readValue(tok string, depth int) (v Value, f flaws, p problem) {
 // isList reports whether the JSON text s is an array of texts, numbers and
 // booleans only.
 func isList(s string) bool {
-	if s[0] != '[' {
+	if s == "" || s[0] != '[' {
 		return false
 	}
-	for w := walk(s); ; {
-		tok, depth, ok := w.next()
-		if !ok {
-			return true
-		}
-		if depth > 0 || tok[0] == 'n' {
+	for e := range elements(s) {
+		if e.depth > 0 || e.text == "null" {
 			return false
 		}
 	}
+	return true
 }
 
-// timeValue returns s as a date or datetime if it is written as one.
-func timeValue(s string) (Value, bool) {
-	// Nothing shorter than a date or longer than a datetime with fraction and
-	// offset, and nothing that does not begin with a year.
+// timeValue returns s as a date or datetime if it is written as one. When raw
+// is its canonical text already, the value shares raw's memory.
+func timeValue(s, raw string) (Value, bool) {
 	if len(s) < 10 || len(s) > maxDatetime || s[4] != '-' {
 		return Value{}, false
 	}
-	if len(s) == 10 {
-		if t, ok := ParseDate(s); ok {
-			return DateValue(t), true
-		}
+	typ, layout := TypeDate, dateJSON
+	if len(s) > 10 {
+		typ, layout = TypeDatetime, datetimeJSON
+	}
+	t, ok := ParseDatetime(s)
+	if !ok {
 		return Value{}, false
 	}
-	if t, ok := ParseDatetime(s); ok {
-		return DatetimeValue(t), true
+	if raw == "" || typ == TypeDatetime && !isCanonicalDatetime(s) {
+		raw = t.Format(layout)
 	}
-	return Value{}, false
+	return Value{Type: typ, Raw: raw}, true
+}
+
+// isCanonicalDatetime reports whether s, which is a datetime, is written as
+// datetimes are stored.
+func isCanonicalDatetime(s string) bool {
+	last := len(s) - 1
+	return s[10] == 'T' && s[last] == 'Z' && (len(s) == 20 || len(s) <= 27 && s[19] == '.' && s[last-1] != '0')
 }
 
 // ParseValue types a JSON text at first sight, as for an unknown attribute: a
@@ -512,9 +577,9 @@ func ParseValue(raw []byte) (Value, error) {
 	if err := checkJSON(raw); err != nil {
 		return Value{}, &Error{Code: CodeInvalid, Message: "send valid JSON", Err: err}
 	}
-	tok := trimJSON(string(raw))
-	_, depth := tokenEnd(tok, 0)
-	v, _, p := readValue(tok, depth)
+	w := walker{s: string(raw)}
+	t, _ := w.next()
+	v, _, p := readValue(t)
 	if p != "" {
 		return Value{}, Errorf(CodeInvalid, "%s", p.advice())
 	}
@@ -527,7 +592,7 @@ func TextValue(s string) Value { return Value{Type: TypeText, Raw: quote(cleanTe
 // InferText is the value of a text that came without a type, such as a cell
 // of a sheet: a date or a datetime if it is written as one, else text.
 func InferText(s string) Value {
-	if v, ok := timeValue(s); ok {
+	if v, ok := timeValue(s, ""); ok {
 		return v
 	}
 	return TextValue(s)
@@ -554,12 +619,12 @@ func BoolValue(b bool) Value { return Value{Type: TypeBool, Raw: strconv.FormatB
 
 // DateValue is the UTC day of t.
 func DateValue(t time.Time) Value {
-	return Value{Type: TypeDate, Raw: t.UTC().Format(`"` + time.DateOnly + `"`)}
+	return Value{Type: TypeDate, Raw: t.UTC().Format(dateJSON)}
 }
 
 // DatetimeValue is the instant t, cut to microseconds.
 func DatetimeValue(t time.Time) Value {
-	return Value{Type: TypeDatetime, Raw: t.UTC().Format(`"` + datetimeLayout + `"`)}
+	return Value{Type: TypeDatetime, Raw: t.UTC().Format(datetimeJSON)}
 }
 
 // ListValue is the list of texts.
@@ -582,7 +647,7 @@ func Text(v Value) string {
 	case TypeNull:
 		return ""
 	case TypeText, TypeDate, TypeDatetime:
-		s, _ := unquote(v.Raw)
+		s, _ := unquote(token{text: v.Raw})
 		return s
 	case TypeList:
 		items := Items(v)
@@ -602,13 +667,10 @@ func Items(v Value) []Value {
 		return nil
 	}
 	var items []Value
-	for w := walk(v.Raw); ; {
-		tok, _, ok := w.next()
-		if !ok {
-			return items
-		}
-		items = append(items, scalar(tok))
+	for e := range elements(v.Raw) {
+		items = append(items, scalar(e.text))
 	}
+	return items
 }
 
 // scalar returns the scalar with the canonical text tok, strings as text.

@@ -238,8 +238,11 @@ func looksLikePhone(s string) bool {
 	return digits >= 3
 }
 
-// datetimeLayout is how datetimes are stored.
-const datetimeLayout = "2006-01-02T15:04:05.999999Z"
+// How dates and datetimes are stored, as layouts of package time.
+const (
+	dateJSON     = `"2006-01-02"`
+	datetimeJSON = `"2006-01-02T15:04:05.999999Z"`
+)
 
 // maxDatetime is the length up to which a text can be a datetime.
 const maxDatetime = len("2006-01-02T15:04:05.999999999 +00:00")

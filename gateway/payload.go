@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
@@ -313,62 +312,52 @@ func (ps *parser) payload(s string) {
 	ps.contact = newBag(EntityContact)
 	var hash xxhash.Digest
 	hash.ResetWithSeed(fingerprintVersion)
-	span := 0 // start of the text not hashed yet, 0 if there is none
-	flush := func(end int) {
-		if span > 0 {
-			hash.WriteString(s[span:end])
-		}
-		span = 0
-	}
-	end := 1 // where the last member ended
-	for w := walk(s); ; end = w.i {
-		nameTok, _, ok := w.next()
+	w := walker{s: s}
+	w.enter()
+	from, to := 0, 0 // the text that is still to be hashed: whole members
+	for {
+		nameTok, ok := w.next()
 		if !ok {
 			break
 		}
-		start := w.i - len(nameTok)
-		tok, depth, _ := w.next()
+		start := w.i - len(nameTok.text)
 		name, f := unquote(nameTok)
 		switch name {
 		case "$":
-			flush(end)
-			ps.envelope(tok)
+			ps.envelope(&w)
 			continue
 		case "apiKey":
-			flush(end)
-			p.APIKey = ps.apiKey(tok)
+			p.APIKey = ps.apiKey(w.value())
 			continue
 		case "user_hash":
-			flush(end)
-			p.UserHash, _ = ps.text("", name, tok, MaxID, WarnInvalidValue)
+			p.UserHash, _ = ps.text("", name, w.value(), MaxID, WarnInvalidValue)
 			continue
 		case "onLoad", "onOpen", "onClose", "onMessage", "onPayloadReceived", "state", "userKey", "debug":
-			flush(end)
+			w.value()
 			continue
-		}
-		if span == 0 {
-			span = start
-		}
-		switch name {
 		case "user_id":
-			p.CustomID, _ = ps.identifier("", name, tok)
+			p.CustomID, _ = ps.identifier("", name, w.value())
 		case "email":
-			ps.email(tok)
+			ps.email(w.value())
 		case "company":
-			p.Companies, ps.null = nil, tok == "null"
-			if tok[0] == '[' {
-				p.Companies = ps.companies(name, tok, p.Companies)
-			} else {
-				p.Companies = ps.company("company", "company.", tok, p.Companies)
-			}
+			kind := w.peek()
+			ps.null = kind == 'n'
+			p.Companies = ps.companies(name, &w, kind == '[')
 		case "companies":
-			ps.many, ps.manyNull = nil, tok == "null"
-			ps.many = ps.companies(name, tok, nil)
+			kind := w.peek()
+			ps.manyNull = kind == 'n'
+			ps.many = ps.companies(name, &w, kind == '[')
 		default:
-			ps.attribute(&ps.contact, "", name, f, tok, depth)
+			ps.attribute(&ps.contact, "", name, f, w.value())
 		}
+		// Members that lie next to each other are hashed at once.
+		if start > to+1 {
+			hash.WriteString(s[from:to])
+			from = start
+		}
+		to = w.i
 	}
-	flush(end)
+	hash.WriteString(s[from:to])
 
 	p.Attributes = ps.contact.attrs
 	if room := MaxCompanies - len(p.Companies); len(ps.many) > room {
@@ -382,12 +371,12 @@ func (ps *parser) payload(s string) {
 
 // text reads a text of up to limit bytes and trims it. ok is false, and a
 // warning with code p made, for anything else but null.
-func (ps *parser) text(scope, name, tok string, limit int, p problem) (s string, ok bool) {
-	switch tok[0] {
+func (ps *parser) text(scope, name string, t token, limit int, p problem) (s string, ok bool) {
+	switch t.kind() {
 	case 'n':
 		return "", true
 	case '"':
-		s, f := unquote(tok)
+		s, f := unquote(t)
 		s = strings.TrimSpace(s)
 		if len(s) > limit {
 			ps.warn(scope, name, WarnTooLong)
@@ -402,33 +391,32 @@ func (ps *parser) text(scope, name, tok string, limit int, p problem) (s string,
 
 // apiKey reads the workspace's key, which some sites print as a number. It is
 // not checked here: a wrong key names no workspace.
-func (ps *parser) apiKey(tok string) string {
-	switch tok[0] {
+func (ps *parser) apiKey(t token) string {
+	s := ""
+	switch t.kind() {
 	case '"':
-		s, _ := unquote(tok)
-		if s = strings.TrimSpace(s); len(s) <= MaxID {
-			return s
-		}
-	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
-		if len(tok) <= MaxID {
-			return tok
-		}
+		s, _ = unquote(t)
+	case '0':
+		s = t.text
 	}
-	return ""
+	if s = strings.TrimSpace(s); len(s) > MaxID {
+		return ""
+	}
+	return s
 }
 
 // identifier reads a user_id, a company_id or the name of a company. It returns
 // "" for null, for nothing and for what can't be used; bad tells the last.
-func (ps *parser) identifier(scope, name, tok string) (id string, bad bool) {
+func (ps *parser) identifier(scope, name string, t token) (id string, bad bool) {
 	p := problem("")
-	switch tok[0] {
+	switch t.kind() {
 	case 'n':
 		return "", false
 	case '"':
-		s, f := unquote(tok)
+		s, f := unquote(t)
 		s = strings.TrimSpace(s)
 		switch {
-		case f != 0 || strings.ContainsFunc(s, unicode.IsControl):
+		case f != 0 || hasControl(s):
 			p = WarnInvalidID
 		case len(s) > MaxID:
 			p = WarnTooLong
@@ -436,16 +424,16 @@ func (ps *parser) identifier(scope, name, tok string) (id string, bad bool) {
 			return "", false
 		}
 		id = s
-	case '{', '[', 't', 'f':
-		p = WarnInvalidID
-	default:
-		n, ok := canonicalNumber(tok)
+	case '0':
+		n, ok := canonicalNumber(t.text)
 		if !ok {
 			p = WarnNumberRange
 		} else if len(n) > MaxID {
 			p = WarnTooLong
 		}
 		id = n
+	default:
+		p = WarnInvalidID
 	}
 	if p == "" && isPlaceholder(id) {
 		p = WarnPlaceholder
@@ -457,18 +445,28 @@ func (ps *parser) identifier(scope, name, tok string) (id string, bad bool) {
 	return id, false
 }
 
+// hasControl reports whether s has control characters (C0, DEL, C1).
+func hasControl(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == 0x7F || c == 0xC2 && i+1 < len(s) && s[i+1] < 0xA0 {
+			return true
+		}
+	}
+	return false
+}
+
 // email reads the contact's e-mail address.
-func (ps *parser) email(tok string) {
+func (ps *parser) email(t token) {
 	p := ps.p
-	p.Email, p.EmailKey, p.EmailNull = "", "", tok == "null"
+	p.Email, p.EmailKey, p.EmailNull = "", "", t.text == "null"
 	if p.EmailNull {
 		return
 	}
-	if tok[0] != '"' {
+	if t.kind() != '"' {
 		ps.warn("", "email", WarnInvalidEmail)
 		return
 	}
-	s, f := unquote(tok)
+	s, f := unquote(t)
 	s = strings.TrimSpace(s)
 	if s == "" && f == 0 {
 		return
@@ -498,18 +496,35 @@ var templateTags = [...][2]string{
 	{"{{", "}}"}, {"{%", "%}"}, {"<%", "%>"}, {"${", "}"}, {"#{", "}"}, {"<?", "?>"}, {"*|", "|*"}, {"[[", "]]"},
 }
 
+// placeholderLengths has a bit for each length of a placeholder.
+var placeholderLengths = func() (bits uint64) {
+	for _, p := range placeholders {
+		bits |= 1 << len(p)
+	}
+	return bits
+}()
+
 // isPlaceholder reports whether s, trimmed, stands for an identifier without
 // being one.
 func isPlaceholder(s string) bool {
 	if s == "" {
 		return true
 	}
-	for _, p := range placeholders {
-		if len(p) == len(s) && strings.EqualFold(p, s) {
-			return true
+	if len(s) < 64 && placeholderLengths&(1<<len(s)) != 0 {
+		for _, p := range placeholders {
+			if len(p) == len(s) && strings.EqualFold(p, s) {
+				return true
+			}
 		}
 	}
-	if !strings.ContainsAny(s, "{<*[") {
+	bracket := false
+	for i := range len(s) {
+		switch s[i] {
+		case '{', '<', '*', '[':
+			bracket = true
+		}
+	}
+	if !bracket {
 		return false
 	}
 	for _, tag := range templateTags {
@@ -520,60 +535,68 @@ func isPlaceholder(s string) bool {
 	return s[0] == '<' && s[len(s)-1] == '>'
 }
 
-// companies reads an array of companies, or one of them.
-func (ps *parser) companies(key, tok string, cs []CompanyPayload) []CompanyPayload {
-	if tok[0] != '[' {
-		return ps.company(key, key+".", tok, cs)
+// companies reads the value of key: a company, or an array of them.
+func (ps *parser) companies(key string, w *walker, array bool) []CompanyPayload {
+	if !array {
+		return ps.company(key, w, nil)
 	}
-	i := 0
-	for w := walk(tok); ; i++ {
-		item, _, ok := w.next()
-		if !ok {
+	var cs []CompanyPayload
+	w.enter()
+	for i := 0; ; i++ {
+		if w.peek() == ']' {
+			w.next()
 			return cs
 		}
-		if len(cs) == MaxCompanies {
+		if len(cs) < MaxCompanies {
+			cs = ps.company(key+"["+strconv.Itoa(i)+"]", w, cs)
+			continue
+		}
+		if w.value(); i == MaxCompanies {
 			ps.warnText("", key, WarnTooMany, fmt.Sprintf("send at most %d companies; the others are left out", MaxCompanies))
-			return cs
 		}
-		field := key + "[" + strconv.Itoa(i) + "]"
-		cs = ps.company(field, field+".", item, cs)
 	}
 }
 
-// company appends the company tok: an object, or a text that is its name. The
-// field is its name in warnings and scope the prefix of what is in it.
-func (ps *parser) company(field, scope, tok string, cs []CompanyPayload) []CompanyPayload {
-	switch tok[0] {
+// company appends the company that comes next: an object, or a text that is its
+// name. The field is its place for warnings.
+func (ps *parser) company(field string, w *walker, cs []CompanyPayload) []CompanyPayload {
+	switch w.peek() {
+	case '{':
 	case 'n':
+		w.value()
 		return cs
 	case '"':
-		if name, _ := ps.identifier("", field, tok); name != "" {
+		if name, _ := ps.identifier("", field, w.value()); name != "" {
 			cs = append(cs, CompanyPayload{Name: name})
 		}
 		return cs
-	case '{':
 	default:
+		w.value()
 		ps.warnText("", field, WarnInvalidValue, "send an object with company_id and name")
 		return cs
 	}
 
 	var c CompanyPayload
 	var badID, badName bool
+	scope := "company."
+	if field != "company" {
+		scope = field + "."
+	}
 	b := newBag(EntityCompany)
-	for w := walk(tok); ; {
-		nameTok, _, ok := w.next()
+	w.enter()
+	for {
+		nameTok, ok := w.next()
 		if !ok {
 			break
 		}
-		value, depth, _ := w.next()
 		name, f := unquote(nameTok)
 		switch name {
 		case "company_id":
-			c.CustomID, badID = ps.identifier(scope, name, value)
+			c.CustomID, badID = ps.identifier(scope, name, w.value())
 		case "name":
-			c.Name, badName = ps.identifier(scope, name, value)
+			c.Name, badName = ps.identifier(scope, name, w.value())
 		default:
-			ps.attribute(&b, scope, name, f, value, depth)
+			ps.attribute(&b, scope, name, f, w.value())
 		}
 	}
 	c.Attributes = b.attrs
@@ -625,7 +648,12 @@ const manyAttributes = 32
 
 func (b *bag) add(a PayloadAttribute) {
 	if b.attrs == nil {
-		b.attrs = make([]PayloadAttribute, 0, 12)
+		// Room for what is usual; companies have less.
+		n := 10
+		if b.entity == EntityCompany {
+			n = 4
+		}
+		b.attrs = make([]PayloadAttribute, 0, n)
 	}
 	b.attrs = append(b.attrs, a)
 	switch n := len(b.attrs); {
@@ -640,19 +668,24 @@ func (b *bag) add(a PayloadAttribute) {
 }
 
 // attribute reads the attribute label into the bag; f are the flaws of label.
-func (ps *parser) attribute(b *bag, scope, label string, f flaws, tok string, depth int) {
+func (ps *parser) attribute(b *bag, scope, label string, f flaws, t token) {
 	if len(label) > MaxName {
 		ps.warn(scope, label, WarnTooLong)
 		return
 	}
-	i, standard := b.names.standard[label]
+	i, known := b.names.index[label]
+	standard := known && i >= 0
 	name := label
 	if !standard {
-		var ok bool
-		if name, ok = CustomName(b.entity, label); forbiddenName(label) || forbiddenName(name) || name == "" {
+		ok := true
+		if known || !isStandardName(label) {
+			name, ok = CustomName(b.entity, label)
+		}
+		switch {
+		case name == "", forbiddenName(label), forbiddenName(name):
 			ps.warn(scope, label, WarnInvalidName)
 			return
-		} else if !ok {
+		case !ok:
 			ps.warn(scope, label, WarnTooLong)
 			return
 		}
@@ -670,9 +703,9 @@ func (ps *parser) attribute(b *bag, scope, label string, f flaws, tok string, de
 	var p problem
 	var vf flaws
 	if standard {
-		v, vf, p = readStandard(b.names.attrs[i], tok, depth)
+		v, vf, p = readStandard(b.names.attrs[i], t)
 	} else {
-		v, vf, p = readValue(tok, depth)
+		v, vf, p = readValue(t)
 	}
 	if p != "" {
 		ps.warn(scope, label, p)
@@ -691,18 +724,18 @@ func (ps *parser) attribute(b *bag, scope, label string, f flaws, tok string, de
 	b.add(PayloadAttribute{Name: name, Label: label, Value: v})
 }
 
-// readStandard reads tok as a value of a. With a problem the value is zero,
+// readStandard reads t as a value of a. With a problem the value is zero,
 // unless the problem only is worth telling.
-func readStandard(a StandardAttr, tok string, depth int) (v Value, f flaws, p problem) {
-	if tok[0] == '"' {
+func readStandard(a StandardAttr, t token) (v Value, f flaws, p problem) {
+	if t.kind() == '"' {
 		// Not typed at first sight: here a text is a text.
 		var raw string
-		raw, _, f = canonicalString(tok)
+		raw, _, f = canonicalString(t)
 		v = Value{Type: TypeText, Raw: raw}
 		if len(raw) > MaxValue {
 			return Value{}, f, WarnTooLarge
 		}
-	} else if v, f, p = readValue(tok, depth); p != "" {
+	} else if v, f, p = readValue(t); p != "" {
 		return Value{}, f, p
 	}
 	v, warning, ok := a.Convert(v)
@@ -713,55 +746,55 @@ func readStandard(a StandardAttr, tok string, depth int) (v Value, f flaws, p pr
 }
 
 // envelope reads the value of "$". Of two the last counts.
-func (ps *parser) envelope(tok string) {
+func (ps *parser) envelope(w *walker) {
 	p := ps.p
 	p.Message, p.Key, p.At, p.Type = MessageID{}, "", time.Time{}, PayloadUpdate
 	p.URL, p.Path, p.Title, p.Referrer, p.Name, p.Data = "", "", "", "", "", ""
-	if tok[0] != '{' {
-		if tok[0] != 'n' {
+	if w.peek() != '{' {
+		if w.value().text != "null" {
 			ps.warnText("", "$", WarnInvalidField, "the envelope has to be an object")
 		}
 		return
 	}
 	const scope = "$."
-	for w := walk(tok); ; {
-		nameTok, _, ok := w.next()
+	w.enter()
+	for {
+		nameTok, ok := w.next()
 		if !ok {
 			break
 		}
-		tok, depth, _ := w.next()
 		name, _ := unquote(nameTok)
-		switch name {
+		switch t := w.value(); name {
 		case "id":
-			p.Message = ps.messageID(tok)
+			p.Message = ps.messageID(t)
 		case "key":
-			s, ok := ps.text(scope, name, tok, MaxID, WarnInvalidField)
+			s, ok := ps.text(scope, name, t, MaxID, WarnInvalidField)
 			if ok && s != "" && !IsVisitorKey(s) {
 				ps.warnText(scope, name, WarnInvalidField, "a visitor key has 6 to 64 letters, digits, hyphens and underscores")
 				s = ""
 			}
 			p.Key = s
 		case "at":
-			s, ok := ps.text(scope, name, tok, MaxID, WarnInvalidField)
+			s, ok := ps.text(scope, name, t, MaxID, WarnInvalidField)
 			if p.At = (time.Time{}); ok && s != "" {
 				if p.At, ok = ParseDatetime(s); !ok {
 					ps.warnText(scope, name, WarnInvalidField, "send the time as RFC 3339, like 2026-01-31T12:00:00Z")
 				}
 			}
 		case "type":
-			p.Type = ps.payloadType(tok)
+			p.Type = ps.payloadType(t)
 		case "url":
-			p.URL = ps.location(name, tok)
+			p.URL = ps.location(name, t)
 		case "path":
-			p.Path = ps.cutText(name, tok, MaxURL)
+			p.Path = ps.cutText(name, t, MaxURL)
 		case "title":
-			p.Title = ps.cutText(name, tok, MaxTitle)
+			p.Title = ps.cutText(name, t, MaxTitle)
 		case "referrer":
-			p.Referrer = ps.location(name, tok)
+			p.Referrer = ps.location(name, t)
 		case "name":
-			p.Name, _ = ps.text(scope, name, tok, MaxName, WarnInvalidField)
+			p.Name, _ = ps.text(scope, name, t, MaxName, WarnInvalidField)
 		case "data":
-			p.Data = ps.data(tok, depth)
+			p.Data = ps.data(t)
 		}
 	}
 	if p.Path == "" {
@@ -787,22 +820,18 @@ func eventType(data string) string {
 	if data == "" {
 		return ""
 	}
-	for w := walk(data); ; {
-		name, _, ok := w.next()
-		if !ok {
-			return ""
-		}
-		tok, _, _ := w.next()
-		if name == `"event_type"` && tok[0] == '"' {
-			if s, _ := unquote(tok); len(s) <= MaxName {
+	for name, value := range members(data) {
+		if name.text == `"event_type"` && value.kind() == '"' {
+			if s, _ := unquote(value); len(s) <= MaxName {
 				return strings.TrimSpace(s)
 			}
 		}
 	}
+	return ""
 }
 
-func (ps *parser) messageID(tok string) MessageID {
-	s, ok := ps.text("$.", "id", tok, MaxID, WarnInvalidField)
+func (ps *parser) messageID(t token) MessageID {
+	s, ok := ps.text("$.", "id", t, MaxID, WarnInvalidField)
 	if !ok || s == "" {
 		return MessageID{}
 	}
@@ -831,8 +860,8 @@ func IsVisitorKey(s string) bool {
 	return true
 }
 
-func (ps *parser) payloadType(tok string) PayloadType {
-	s, ok := ps.text("$.", "type", tok, MaxID, WarnInvalidField)
+func (ps *parser) payloadType(t token) PayloadType {
+	s, ok := ps.text("$.", "type", t, MaxID, WarnInvalidField)
 	switch s {
 	case "page":
 		return PayloadPage
@@ -852,15 +881,15 @@ func (ps *parser) payloadType(tok string) PayloadType {
 }
 
 // cutText reads a text and cuts it to limit bytes.
-func (ps *parser) cutText(name, tok string, limit int) string {
-	s, _ := ps.text("$.", name, tok, MaxPayload, WarnInvalidField)
+func (ps *parser) cutText(name string, t token, limit int) string {
+	s, _ := ps.text("$.", name, t, MaxPayload, WarnInvalidField)
 	return cut(s, limit)
 }
 
 // location reads a URL. What a click on it would run instead of open is left
 // out: only URLs with a host, and paths, name pages.
-func (ps *parser) location(name, tok string) string {
-	s := ps.cutText(name, tok, MaxURL)
+func (ps *parser) location(name string, t token) string {
+	s := ps.cutText(name, t, MaxURL)
 	if s == "" || s[0] == '/' {
 		return s
 	}
@@ -899,15 +928,16 @@ func pathOf(url string) string {
 }
 
 // data reads the data of an event.
-func (ps *parser) data(tok string, depth int) string {
-	if tok[0] == 'n' {
+func (ps *parser) data(t token) string {
+	switch t.kind() {
+	case '{':
+	case 'n':
 		return ""
-	}
-	if tok[0] != '{' {
+	default:
 		ps.warnText("$.", "data", WarnInvalidField, "send the attributes of an event as an object")
 		return ""
 	}
-	v, f, p := readValue(tok, depth)
+	v, f, p := readValue(t)
 	if p != "" {
 		ps.warn("$.", "data", p)
 		return ""

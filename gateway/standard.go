@@ -102,9 +102,9 @@ var (
 
 // entityNames is how the names of one entity are looked up.
 type entityNames struct {
-	attrs    []StandardAttr
-	standard map[string]int // index into attrs
-	reserved map[string]bool
+	attrs []StandardAttr
+	// index holds the places in attrs of standard names, and -1 for reserved ones.
+	index map[string]int
 }
 
 var (
@@ -113,12 +113,12 @@ var (
 )
 
 func newEntityNames(attrs []StandardAttr, reserved []string) *entityNames {
-	n := &entityNames{attrs, make(map[string]int), make(map[string]bool)}
-	for i, a := range attrs {
-		n.standard[a.Name] = i
-	}
+	n := &entityNames{attrs: attrs, index: make(map[string]int, len(attrs)+len(reserved))}
 	for _, s := range reserved {
-		n.reserved[s] = true
+		n.index[s] = -1
+	}
+	for i, a := range attrs {
+		n.index[a.Name] = i
 	}
 	return n
 }
@@ -134,11 +134,10 @@ func namesOf(entity Entity) *entityNames {
 // and whether there is one.
 func Standard(entity Entity, name string) (StandardAttr, bool) {
 	n := namesOf(entity)
-	i, ok := n.standard[name]
-	if !ok {
-		return StandardAttr{}, false
+	if i, ok := n.index[name]; ok && i >= 0 {
+		return n.attrs[i], true
 	}
-	return n.attrs[i], true
+	return StandardAttr{}, false
 }
 
 // StandardAttrs returns the standard attributes of the entity, in the order in
@@ -203,15 +202,12 @@ func CustomName(entity Entity, label string) (name string, ok bool) {
 	if name == "" {
 		return "", false
 	}
-	for n.taken(name) {
+	for {
+		if _, taken := n.index[name]; !taken {
+			return name, len(name) <= MaxName
+		}
 		name = customPrefix + name
 	}
-	return name, len(name) <= MaxName
-}
-
-func (n *entityNames) taken(name string) bool {
-	_, ok := n.standard[name]
-	return ok || n.reserved[name]
 }
 
 // convertPhone keeps "" (the number is gone) and everything that NormalizePhone
@@ -241,13 +237,15 @@ func convertPhone(v Value) (Value, problem) {
 // text, and the words that stand for it, in any case.
 func choice(words ...[]string) func(Value) (Value, problem) {
 	return func(v Value) (Value, problem) {
-		v, ok := Convert(v, TypeText)
-		if !ok {
-			return Null, WarnInvalidValue
+		if v.Type != TypeNumber {
+			var ok bool
+			if v, ok = Convert(v, TypeText); !ok {
+				return Null, WarnInvalidValue
+			}
 		}
 		s := strings.TrimSpace(Text(v))
 		for i, words := range words {
-			n := strconv.Itoa(i + 1)
+			n := strconv.Itoa(i + 1) // small numbers cost no memory
 			if s == n || slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(s, w) }) {
 				return Value{Type: TypeNumber, Raw: n}, ""
 			}
