@@ -1,0 +1,256 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"civgate/gateway"
+)
+
+// findContact finds the contact that the request's path names.
+type findContact func(r *request) (*gateway.ContactView, error)
+
+func (s *Server) byID(r *request) (*gateway.ContactView, error) {
+	id, err := parseID(strings.TrimRight(r.pathID(), "/"))
+	if err != nil {
+		return nil, err
+	}
+	return s.reader.Contact(r.Request().Context(), r.workspace.ID, gateway.ContactID(id))
+}
+
+func (s *Server) byCustomID(r *request) (*gateway.ContactView, error) {
+	return s.contactByCustomID(r.Request().Context(), r.workspace.ID, r.pathID())
+}
+
+func (s *Server) contactByCustomID(ctx context.Context, w gateway.WorkspaceID, id string) (*gateway.ContactView, error) {
+	if id == "" {
+		return nil, errNotFound
+	}
+	return withoutSlash(id, func(id string) (*gateway.ContactView, error) {
+		return s.reader.ContactByCustomID(ctx, w, id)
+	})
+}
+
+// contacts answers GET /users/.
+func (s *Server) contacts(r *request) error {
+	if err := r.refuseFilters(); err != nil {
+		return err
+	}
+	ctx := r.Request().Context()
+	rows, p, err := keyset[*gateway.ContactView]{
+		list: listContacts,
+		id:   func(v *gateway.ContactView) int64 { return int64(v.Contact.ID) },
+		before: func(before int64, limit int) ([]*gateway.ContactView, error) {
+			return s.reader.Contacts(ctx, r.workspace.ID, gateway.ContactID(before), limit)
+		},
+	}.read(s, r)
+	if err != nil {
+		return err
+	}
+	if p.Count, err = s.reader.CountContacts(ctx, r.workspace.ID); err != nil {
+		return err
+	}
+	if p.Results, err = s.contactShapes(r, rows); err != nil {
+		return err
+	}
+	return writeJSON(r, http.StatusOK, p)
+}
+
+// contact answers GET /users/:id/ and /users-by-id/:custom_id/.
+func (s *Server) contact(find findContact) restHandler {
+	return func(r *request) error {
+		v, err := find(r)
+		if err != nil {
+			return err
+		}
+		return s.writeContact(r, v)
+	}
+}
+
+func (s *Server) writeContact(r *request, v *gateway.ContactView) error {
+	shapes, err := s.contactShapes(r, []*gateway.ContactView{v})
+	if err != nil {
+		return err
+	}
+	return writeJSON(r, http.StatusOK, shapes[0])
+}
+
+func (s *Server) contactShapes(r *request, views []*gateway.ContactView) ([]any, error) {
+	sh, err := s.shaper(r, gateway.EntityContact)
+	if err != nil {
+		return nil, err
+	}
+	shapes := make([]any, len(views))
+	for i, v := range views {
+		shapes[i] = sh.contact(v)
+	}
+	return shapes, nil
+}
+
+// searchContacts answers GET /users/search/ with one contact for the first of
+// these parameters that is given: email, key, phone_number, user_id or
+// custom_id. Of several contacts with an e-mail or number it is the first in
+// the Reader's order; all of them (up to 100) are a bare array with many=true,
+// and in version 2 a page for a phone number (contract, section 4). Nobody is a
+// 404, with many and in a page too.
+func (s *Server) searchContacts(r *request) error {
+	ctx, w, q := r.Request().Context(), r.workspace.ID, r.QueryParams()
+	var found []*gateway.ContactView
+	var one *gateway.ContactView
+	var err error
+	switch {
+	case q.Has("email"):
+		if _, key, ok := gateway.NormalizeEmail(searchedEmail(q.Get("email"))); ok {
+			found, err = s.reader.ContactsByEmail(ctx, w, key, maxLimit)
+		}
+	case q.Has("key"):
+		if key := storable(strings.Trim(q.Get("key"), " /")); key != "" {
+			one, err = s.reader.ContactByKey(ctx, w, key)
+		}
+	case q.Has("phone_number"):
+		if phone, _, ok := gateway.NormalizePhone(searchedPhone(q.Get("phone_number"))); ok {
+			found, err = s.reader.ContactsByPhone(ctx, w, phone, maxLimit)
+		}
+	case q.Has("user_id"):
+		one, err = s.contactByCustomID(ctx, w, storable(q.Get("user_id")))
+	case q.Has("custom_id"):
+		one, err = s.contactByCustomID(ctx, w, storable(q.Get("custom_id")))
+	default:
+		return gateway.Errorf(gateway.CodeInvalid, "One of email, key, phone_number, user_id and custom_id is required.")
+	}
+	if err != nil {
+		return err
+	}
+	if one != nil {
+		found = []*gateway.ContactView{one}
+	}
+	if len(found) == 0 {
+		return errNotFound
+	}
+	many, _ := strconv.ParseBool(q.Get("many"))
+	asPage := r.version == v2 && q.Has("phone_number") && !q.Has("email") && !q.Has("key")
+	if !many && !asPage {
+		return s.writeContact(r, found[0])
+	}
+	shapes, err := s.contactShapes(r, found)
+	if err != nil {
+		return err
+	}
+	if many {
+		return writeJSON(r, http.StatusOK, shapes)
+	}
+	return writeJSON(r, http.StatusOK, page{Count: int64(len(shapes)), Results: shapes})
+}
+
+// searchContactsByID answers GET /users-by-id/search/?user_id=, which old
+// clients call; without a parameter of the search, "search" is a custom id.
+func (s *Server) searchContactsByID(r *request) error {
+	q := r.QueryParams()
+	for _, name := range []string{"email", "key", "phone_number", "user_id", "custom_id"} {
+		if q.Has(name) {
+			return s.searchContacts(r)
+		}
+	}
+	v, err := s.contactByCustomID(r.Request().Context(), r.workspace.ID, "search")
+	if err != nil {
+		return err
+	}
+	return s.writeContact(r, v)
+}
+
+// searchedEmail puts right what clients that build the query by hand do to an
+// address: a plus that came as a space, a slash behind it.
+func searchedEmail(s string) string {
+	s = strings.TrimRight(strings.TrimSpace(storable(s)), "/")
+	return strings.ReplaceAll(s, " ", "+")
+}
+
+// searchedPhone is searchedEmail for a number: only its first plus has a
+// meaning, other spaces are the number's own.
+func searchedPhone(s string) string {
+	s = strings.TrimRight(storable(s), " /")
+	if digits := strings.TrimLeft(s, " "); digits != s {
+		return "+" + strings.TrimLeft(digits, "+")
+	}
+	return s
+}
+
+// maxHistory is how much of a contact's history can be read back: its newest
+// page views, and its newest events of either kind.
+const maxHistory = 1000
+
+// events answers GET …/:id/events/ with the custom events.
+func (s *Server) events(find findContact) restHandler {
+	return s.eventsOf(find, gateway.EventCustom)
+}
+
+// productEvents answers GET …/:id/product_events/.
+func (s *Server) productEvents(find findContact) restHandler {
+	return s.eventsOf(find, gateway.EventProduct)
+}
+
+func (s *Server) eventsOf(find findContact, kind gateway.EventKind) restHandler {
+	return func(r *request) error {
+		v, err := find(r)
+		if err != nil {
+			return err
+		}
+		events, err := s.reader.Events(r.Request().Context(), r.workspace.ID, v.Contact.ID, maxHistory)
+		if err != nil {
+			return err
+		}
+		shapes := make([]any, 0, len(events))
+		for i := range events {
+			if events[i].Kind == kind {
+				shapes = append(shapes, eventShape(&events[i]))
+			}
+		}
+		return s.writeHistory(r, shapes)
+	}
+}
+
+// pageViews answers GET …/:id/ping_hits/.
+func (s *Server) pageViews(find findContact) restHandler {
+	return func(r *request) error {
+		v, err := find(r)
+		if err != nil {
+			return err
+		}
+		views, err := s.reader.PageViews(r.Request().Context(), r.workspace.ID, v.Contact.ID, maxHistory)
+		if err != nil {
+			return err
+		}
+		shapes := make([]any, len(views))
+		for i := range views {
+			shapes[i] = pageViewShape(&views[i])
+		}
+		return s.writeHistory(r, shapes)
+	}
+}
+
+// writeHistory answers with the page of a bounded list that ?page= and ?limit=
+// name; count is how much of the history can be read.
+func (s *Server) writeHistory(r *request, all []any) error {
+	limit, err := r.limit()
+	if err != nil {
+		return err
+	}
+	skip, err := r.skip(limit)
+	if err != nil {
+		return err
+	}
+	if skip > 0 && skip >= len(all) {
+		return errNotFound
+	}
+	p := page{Count: int64(len(all)), Results: all[skip:min(skip+limit, len(all))]}
+	number := skip/limit + 1
+	if skip+limit < len(all) {
+		p.Next = s.linkTo(r, "page", strconv.Itoa(number+1))
+	}
+	if skip > 0 {
+		p.Previous = s.linkTo(r, "page", strconv.Itoa(number-1))
+	}
+	return writeJSON(r, http.StatusOK, p)
+}
