@@ -1,0 +1,399 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// benchCase is a row of the table.
+type benchCase struct {
+	name     string
+	scenario scenario
+	array    int
+	required float64 // payloads applied for each request that the ceiling answers
+}
+
+var benchCases = []benchCase{
+	{"all new", scenarioNew, 1, 0.25},
+	{"returning, unchanged", scenarioReturning, 1, 0.45},
+	{"mixed 90/10", scenarioMixed, 1, 0.40},
+	{"arrays of 20, all new", scenarioNew, 20, 0.80},
+	{"arrays of 20, mixed", scenarioMixed, 20, 0.80},
+}
+
+// maxP99 is what the 99th percentile of single payloads has to stay under.
+const maxP99 = 40 * time.Millisecond
+
+// Bounds of the server at rest.
+const (
+	maxIdle  = 48 << 20
+	maxStart = 300 * time.Millisecond
+)
+
+type benchCmd struct {
+	Civgate     string        `placeholder:"PATH" help:"The civgate binary; built from this module if not given."`
+	Rounds      int           `default:"3" help:"Rounds; each drives every row once, and the ceiling before each."`
+	Duration    time.Duration `short:"d" default:"8s" help:"Time of one stretch of load."`
+	Connections int           `short:"c" default:"64" help:"Connections, each with one request under way."`
+	Contacts    int64         `default:"20000" help:"People who are created before returning and mixed are measured."`
+	Verify      bool          `default:"true" negatable:"" help:"Read everything back after each stretch and compare."`
+	Dir         string        `placeholder:"DIR" help:"Where the data folders are made (default: the system's temporary folder). What disk that is matters."`
+}
+
+// Run measures and prints the table. It is an error if verification finds a fault; a missed bound is told, no error:
+// numbers depend on the machine.
+func (c *benchCmd) Run(ctx context.Context, s streams) (err error) {
+	if c.Rounds < 1 || c.Duration <= 0 {
+		return errors.New("bench: want at least one round, and some time for each")
+	}
+	dir, err := os.MkdirTemp(c.Dir, "civload-bench-*")
+	if err != nil {
+		return fmt.Errorf("bench: make a folder: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w (logs and data are kept in %s)", err, dir)
+			return
+		}
+		err = os.RemoveAll(dir)
+	}()
+	b := &bench{benchCmd: *c, dir: dir, streams: s, rows: make([]benchRow, len(benchCases))}
+	if b.program, err = gatewayProgram(ctx, c.Civgate, dir); err != nil {
+		return err
+	}
+	if b.sync, err = syncTime(dir); err != nil {
+		return err
+	}
+	if err := b.atRest(ctx); err != nil {
+		return err
+	}
+	for round := range c.Rounds {
+		for i := range benchCases {
+			if err := b.stretch(ctx, round, i); err != nil {
+				return err
+			}
+		}
+	}
+	return b.write(s.out)
+}
+
+// gatewayProgram returns the binary to run: path, or one built from this module into dir.
+func gatewayProgram(ctx context.Context, path, dir string) (string, error) {
+	if path != "" {
+		return filepath.Abs(path)
+	}
+	out := filepath.Join(dir, "civgate")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", out, "civgate/cmd/civgate")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build civgate (start inside its module, or name a binary with -civgate): %w\n%s", err, text)
+	}
+	return out, nil
+}
+
+// bench is one run of the command.
+type bench struct {
+	benchCmd
+	streams
+	dir     string
+	program string
+	sync    time.Duration // the disk's time for one small synced write
+	starts  []time.Duration
+	idle    int64
+	rows    []benchRow
+	own     time.Duration // CPU time of this process during the ceiling's stretches
+	ownFor  int64         // requests of these
+	bodies  int
+	// unmeasured says why CPU time and memory are not known here; nil where they are.
+	unmeasured error
+}
+
+// benchRow collects what the rounds of a case came to.
+type benchRow struct {
+	ceiling, applied, share []float64
+	latency                 histogram
+	payloads, requests      int64
+	cpu                     time.Duration
+	peak                    int64
+	errors                  int64
+}
+
+// stretch drives the ceiling, then civgate on fresh data, both for the same time and with the same generator.
+func (b *bench) stretch(ctx context.Context, round, i int) error {
+	bc, row := benchCases[i], &b.rows[i]
+	ceiling, err := b.ceiling(ctx)
+	if err != nil {
+		return err
+	}
+	rate := perSecond(ceiling.Requests, ceiling.Elapsed)
+
+	dir := filepath.Join(b.dir, fmt.Sprintf("round%d-%d", round+1, i+1))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	g, err := newGateway(b.program, dir)
+	if err != nil {
+		return err
+	}
+	t, err := newTarget(g.url(), b.Connections)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := g.start(); err != nil {
+		return err
+	}
+	defer g.kill() // when stop wasn't reached; that error is the one to tell
+	if err := g.ready(ctx, t); err != nil {
+		return err
+	}
+	l, err := b.load(t, bc.scenario, bc.array, g.apiKey)
+	if err != nil {
+		return err
+	}
+	if _, err := l.warmUp(ctx); err != nil {
+		return fmt.Errorf("bench, %s: %w", bc.name, err)
+	}
+	before, usageErr := g.running.usage()
+	r := l.run(ctx, newBudget(0, b.Duration))
+	if err := l.drain(ctx, &r); err != nil {
+		return fmt.Errorf("bench, %s: %w", bc.name, err)
+	}
+	after, err := g.running.usage()
+	b.unmeasured = cmp.Or(usageErr, err, b.unmeasured)
+	verdict := "not verified"
+	if b.Verify {
+		v, err := verify(ctx, t, g.restToken, l.ledger)
+		if err != nil {
+			return fmt.Errorf("bench, %s: verify: %w", bc.name, err)
+		}
+		if !v.ok() {
+			return errors.Join(v.write(b.out), errNotVerified)
+		}
+		verdict = "verified"
+	}
+	if err := g.stop(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+
+	row.ceiling = append(row.ceiling, rate)
+	row.applied = append(row.applied, r.applied())
+	row.share = append(row.share, r.applied()/rate)
+	row.latency.add(&r.Latency)
+	row.payloads += r.Acked
+	row.requests += r.Requests
+	row.cpu += after.cpu - before.cpu
+	row.peak = max(row.peak, after.peak)
+	for _, n := range r.Errors {
+		row.errors += n
+	}
+	_, err = fmt.Fprintf(b.err, "round %d of %d  %-22s ceiling %6.0f requests/s, applied %6.0f payloads/s (%.2f), drain %s, p99 %s, %s\n",
+		round+1, b.Rounds, bc.name, rate, r.applied(), r.applied()/rate, millis(r.Drain), millis(r.Latency.quantile(0.99)), verdict)
+	return err
+}
+
+// ceiling drives the echo handler that only reads and answers, in a process of its own, with the payloads of all-new.
+func (b *bench) ceiling(ctx context.Context) (r result, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return r, fmt.Errorf("bench: find this program: %w", err)
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return r, err
+	}
+	c, err := startChild(filepath.Join(b.dir, "ceiling.log"), self, os.Environ(), "ceiling", "--addr", addr)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, c.stop(10*time.Second)) }()
+	t, err := newTarget("http://"+addr, b.Connections)
+	if err != nil {
+		return r, err
+	}
+	defer t.close()
+	l, err := b.load(t, scenarioNew, 1, "L0AD01")
+	if err != nil {
+		return r, err
+	}
+	// The handler has no health route: the first payloads are what tells that it is there.
+	if up := l.run(ctx, newBudget(int64(b.Connections), 0)); up.Acked != int64(b.Connections) {
+		return r, fmt.Errorf("bench: the ceiling doesn't answer: %v", up.Errors)
+	}
+	before, err1 := process{os.Getpid()}.usage()
+	r = l.run(ctx, newBudget(0, b.Duration))
+	after, err2 := process{os.Getpid()}.usage()
+	b.unmeasured = cmp.Or(err1, err2, b.unmeasured)
+	b.own += after.cpu - before.cpu
+	b.ownFor += r.Requests
+	if len(r.Errors) > 0 {
+		return r, fmt.Errorf("bench: errors at the ceiling: %v", r.Errors)
+	}
+	m := newMinter()
+	b.bodies = len(l.ledger.traffic.appendPayload(nil, l.ledger.traffic.plain(12345), &m, time.Now()))
+	return r, ctx.Err()
+}
+
+func (b *bench) load(t *target, sc scenario, array int, apiKey string) (*load, error) {
+	f := trafficFlags{
+		Scenario: string(sc), Connections: b.Connections, Array: array, Contacts: b.Contacts, PerCompany: 10,
+		Timeout: 30 * time.Second, RetryFor: time.Minute, DrainFor: 2 * time.Minute, Origin: "https://app.example",
+	}
+	return f.prepare(t, apiKey)
+}
+
+// atRest measures start to first answer on a new folder a few times, and memory some seconds after the last.
+func (b *bench) atRest(ctx context.Context) error {
+	const starts, rest = 5, 3 * time.Second
+	for i := range starts {
+		dir := filepath.Join(b.dir, fmt.Sprintf("rest%d", i))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return fmt.Errorf("bench: %w", err)
+		}
+		g, err := newGateway(b.program, dir)
+		if err != nil {
+			return err
+		}
+		if err := b.startOnce(ctx, g, i == starts-1, rest); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("bench: %w", err)
+		}
+	}
+	slices.Sort(b.starts)
+	return nil
+}
+
+func (b *bench) startOnce(ctx context.Context, g *gateway, rested bool, rest time.Duration) error {
+	t, err := newTarget(g.url(), 1)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	start := time.Now()
+	if err := g.start(); err != nil {
+		return err
+	}
+	defer g.kill() // when stop wasn't reached; that error is the one to tell
+	if err := g.ready(ctx, t); err != nil {
+		return err
+	}
+	b.starts = append(b.starts, time.Since(start))
+	if rested {
+		if err := sleep(ctx, rest); err != nil {
+			return err
+		}
+		u, err := g.running.usage()
+		b.unmeasured = cmp.Or(err, b.unmeasured)
+		b.idle = u.resident
+	}
+	return g.stop()
+}
+
+// write prints the table in Markdown, and a line for what holds.
+func (b *bench) write(w io.Writer) error {
+	var t strings.Builder
+	fmt.Fprintf(&t, "%d cores (%s/%s, %s), generator and server on the same ones; %d connections, %d rounds of %v; payloads of about %d bytes;\n",
+		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), b.Connections, b.Rounds, b.Duration, b.bodies)
+	fmt.Fprintf(&t, "SQLite, synchronous FULL; the disk takes %s for a synced write of 4 KiB",
+		millis(b.sync))
+	if b.unmeasured == nil {
+		fmt.Fprintf(&t, "; the generator takes %.1f us of CPU a request", float64(b.own.Microseconds())/float64(max(b.ownFor, 1)))
+	}
+	t.WriteString(".\n")
+	if b.Verify {
+		t.WriteString("Each stretch was read back over REST: every acknowledged payload is stored exactly once.\n")
+	}
+	t.WriteString("\n| scenario | ceiling, requests/s | accepted and applied, payloads/s | share of ceiling (rounds) | required | p50 ms | p99 ms | CPU us a payload | max RSS MiB |\n")
+	t.WriteString("|---|---:|---:|---:|---:|---:|---:|---:|---:|\n")
+	var missed []string
+	for i, bc := range benchCases {
+		row := &b.rows[i]
+		cpu, peak := "-", "-"
+		if b.unmeasured == nil {
+			cpu = fmt.Sprintf("%.1f", float64(row.cpu.Microseconds())/float64(max(row.payloads, 1)))
+			peak = fmt.Sprintf("%.0f", float64(row.peak)/(1<<20))
+		}
+		share, p99 := median(row.share), row.latency.quantile(0.99)
+		fmt.Fprintf(&t, "| %s | %s | %s | **%.2f** (%.2f to %.2f) | %.2f | %.1f | %.1f | %s | %s |\n", bc.name,
+			thousands(int64(median(row.ceiling))), thousands(int64(median(row.applied))), share, slices.Min(row.share), slices.Max(row.share), bc.required,
+			ms(row.latency.quantile(0.5)), ms(p99), cpu, peak)
+		if share < bc.required {
+			missed = append(missed, fmt.Sprintf("%s: share %.2f of %.2f", bc.name, share, bc.required))
+		}
+		if bc.array == 1 && p99 >= maxP99 {
+			missed = append(missed, fmt.Sprintf("%s: p99 %s, want under %s", bc.name, millis(p99), millis(maxP99)))
+		}
+		if row.errors > 0 {
+			missed = append(missed, fmt.Sprintf("%s: %d attempts failed", bc.name, row.errors))
+		}
+	}
+	start := b.starts[len(b.starts)/2]
+	fmt.Fprintf(&t, "\nStart to first answer on a new folder: %s (want under %s)", millis(start), millis(maxStart))
+	if b.unmeasured == nil {
+		fmt.Fprintf(&t, "; resident memory at rest: %s (want under %s).\n", mebibytes(b.idle), mebibytes(maxIdle))
+	} else {
+		fmt.Fprintf(&t, "; CPU time and memory not measured: %v.\n", b.unmeasured)
+	}
+	if start >= maxStart {
+		missed = append(missed, "start to first answer: "+millis(start))
+	}
+	if b.idle >= maxIdle {
+		missed = append(missed, "memory at rest: "+mebibytes(b.idle))
+	}
+	if len(missed) == 0 {
+		t.WriteString("All bounds hold.\n")
+	} else {
+		fmt.Fprintf(&t, "NOT HELD: %s.\n", strings.Join(missed, "; "))
+	}
+	_, err := io.WriteString(w, t.String())
+	return err
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func median(v []float64) float64 {
+	s := slices.Sorted(slices.Values(v))
+	if n := len(s); n%2 == 0 {
+		return (s[n/2-1] + s[n/2]) / 2
+	}
+	return s[len(s)/2]
+}
+
+// syncTime is the median time that the disk under dir takes to make one small write durable. Without it rates can't be
+// compared: a disk that lies about it, or memory, makes every store fast.
+func syncTime(dir string) (time.Duration, error) {
+	f, err := os.CreateTemp(dir, "sync-*")
+	if err != nil {
+		return 0, fmt.Errorf("time the disk: %w", err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	block := make([]byte, 4<<10)
+	times := make([]time.Duration, 41)
+	for i := range times {
+		start := time.Now()
+		if _, err := f.Write(block); err != nil {
+			return 0, fmt.Errorf("time the disk: %w", err)
+		}
+		if err := f.Sync(); err != nil {
+			return 0, fmt.Errorf("time the disk: %w", err)
+		}
+		times[i] = time.Since(start)
+	}
+	slices.Sort(times)
+	return times[len(times)/2], nil
+}

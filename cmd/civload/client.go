@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A target is a server that is spoken to: its base URL and the connections to it.
+type target struct {
+	base      *url.URL
+	transport *http.Transport
+}
+
+// newTarget prepares up to conns kept-alive connections to the server at base.
+func newTarget(base string, conns int) (*target, error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		return nil, fmt.Errorf("server address: %w", err)
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, fmt.Errorf("server address %q: want http://host:port or https://host", base)
+	}
+	if u.Path == "" {
+		u.Path = "/" // JoinPath would make relative paths otherwise
+	}
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	return &target{base: u, transport: &http.Transport{
+		DialContext: dialer.DialContext,
+		// One idle connection for each worker, and a few for health and REST: nothing is dialled anew under load.
+		MaxIdleConnsPerHost: conns + 4,
+		DisableCompression:  true,
+		TLSHandshakeTimeout: 10 * time.Second,
+		// A single payload with its head fits one write.
+		WriteBufferSize: 4 << 10,
+		ReadBufferSize:  4 << 10,
+	}}, nil
+}
+
+func (t *target) close() { t.transport.CloseIdleConnections() }
+
+// url returns the address of a path below the base.
+func (t *target) url(path string) *url.URL { return t.base.JoinPath(path) }
+
+// getJSON reads the JSON answer of a GET into v. The answer may have up to 64 MiB.
+func (t *target) getJSON(ctx context.Context, u *url.URL, header http.Header, v any) error {
+	req := (&http.Request{Method: http.MethodGet, URL: u, Header: header, Host: u.Host}).WithContext(ctx)
+	res, err := t.transport.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	body := io.LimitReader(res.Body, 64<<20)
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(body, 512)) // the status alone says enough if the text can't be read
+		return &statusError{status: res.StatusCode, text: string(bytes.TrimSpace(text)), retryAfter: retryAfter(res.Header, time.Now())}
+	}
+	if err := json.NewDecoder(body).Decode(v); err != nil {
+		return fmt.Errorf("read answer of %s: %w", u.Path, err)
+	}
+	// What is left (a newline) must be read too, or the connection can't be used again.
+	_, err = io.Copy(io.Discard, body)
+	return err
+}
+
+type statusError struct {
+	status     int
+	text       string
+	retryAfter time.Duration
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("status %d: %s", e.status, e.text) }
+
+// health is the answer of GET /healthz.
+type health struct {
+	Status       string `json:"status"`
+	InboxPending *int64 `json:"inbox_pending"`
+}
+
+func (t *target) health(ctx context.Context) (health, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	var h health
+	err := t.getJSON(ctx, t.url("/healthz"), http.Header{}, &h)
+	return h, err
+}
+
+// drained waits until the server has made visible everything that it acknowledged: inbox_pending is 0. Errors on the
+// way (a restart) are waited out; the last one is part of the error when the time is up.
+func (t *target) drained(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	last := errors.New("no answer")
+	for {
+		h, err := t.health(ctx)
+		switch {
+		case err != nil:
+			last = err
+		case h.InboxPending == nil:
+			return fmt.Errorf("the health answer of %s has no inbox_pending", t.base)
+		case *h.InboxPending == 0:
+			return nil
+		default:
+			last = fmt.Errorf("%d payloads acknowledged and not yet visible", *h.InboxPending)
+		}
+		if err := sleep(ctx, 5*time.Millisecond); err != nil {
+			return fmt.Errorf("wait for an empty inbox: %w: %w", err, last)
+		}
+	}
+}
+
+// sleep waits for d or until ctx ends, whose error it then returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// retryAfter reads the header Retry-After (RFC 9110 section 10.2.3), which is in seconds or a date; 0 when absent or
+// unreadable.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	v := h.Get("Retry-After")
+	if v == "" {
+		return 0
+	}
+	if s, err := strconv.Atoi(v); err == nil {
+		return time.Duration(min(max(s, 0), 3600)) * time.Second
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return min(max(at.Sub(now), 0), time.Hour)
+	}
+	return 0
+}
+
+// errorKind names the kind of an error on the way to or from the server in a few words, for counting.
+func errorKind(err error) string {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		// The transport has no exported error for a kept-alive connection that ended before its answer began.
+		strings.Contains(err.Error(), "server closed idle connection"), strings.Contains(err.Error(), "transport connection broken"):
+		return "connection lost"
+	default:
+		return "other: " + err.Error()
+	}
+}
