@@ -1,0 +1,656 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"civgate/gateway"
+)
+
+const (
+	// maxRows bounds what one call returns, whatever limit it asks for.
+	maxRows = 10_000
+	// chunk is how many ids go into one statement.
+	chunk = 200
+)
+
+// reader is the read side of a store, in SQL that all dialects take.
+type reader struct{ db *sql.DB }
+
+// view runs fn in one read transaction, so that all its queries see the same
+// state.
+func (r *reader) view(ctx context.Context, op string, fn func(tx *sql.Tx) error) error {
+	tx, err := r.db.BeginTx(ctx, nil)
+	if err != nil {
+		return translate(op, err)
+	}
+	defer tx.Rollback() //nolint:errcheck // nothing was written
+	return translate(op, fn(tx))
+}
+
+// query runs a query and calls scan for every row.
+func query(ctx context.Context, tx *sql.Tx, scan func(rows *sql.Rows) error, text string, args ...any) error {
+	rows, err := tx.QueryContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// list writes n parameters from $first on: "$2, $3, $4".
+func list(first, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(first + i))
+	}
+	return b.String()
+}
+
+// params are the arguments for a workspace and a list of ids.
+func params[T any](w gateway.WorkspaceID, ids []T) []any {
+	args := make([]any, 0, len(ids)+1)
+	args = append(args, int64(w))
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	return args
+}
+
+func bounded(limit int) int { return min(max(limit, 0), maxRows) }
+
+// WorkspaceByKey implements gateway.Reader.
+func (r *reader) WorkspaceByKey(ctx context.Context, kind gateway.KeyKind, secret string) (*gateway.Workspace, error) {
+	var found *gateway.Workspace
+	err := r.view(ctx, "workspace by key", func(tx *sql.Tx) error {
+		err := query(ctx, tx, func(rows *sql.Rows) (err error) {
+			found, err = scanWorkspace(rows)
+			return err
+		}, `SELECT w.workspace_id, w.name, w.settings, w.created_at FROM api_keys k JOIN workspaces w ON w.workspace_id = k.workspace_id
+			WHERE k.kind = $1 AND k.secret = $2`, string(kind), secret)
+		if err == nil && found == nil {
+			err = notFound("key")
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// Workspaces implements gateway.Reader.
+func (r *reader) Workspaces(ctx context.Context) (all []gateway.Workspace, err error) {
+	err = r.view(ctx, "workspaces", func(tx *sql.Tx) error {
+		return query(ctx, tx, func(rows *sql.Rows) error {
+			w, err := scanWorkspace(rows)
+			if err == nil {
+				all = append(all, *w)
+			}
+			return err
+		}, `SELECT workspace_id, name, settings, created_at FROM workspaces WHERE workspace_id > 0 ORDER BY workspace_id`)
+	})
+	return all, err
+}
+
+func scanWorkspace(rows *sql.Rows) (*gateway.Workspace, error) {
+	var w gateway.Workspace
+	var settings string
+	var created int64
+	if err := rows.Scan(&w.ID, &w.Name, &settings, &created); err != nil {
+		return nil, err
+	}
+	w.CreatedAt = moment(created)
+	if err := json.Unmarshal([]byte(settings), &w.Settings); err != nil {
+		return nil, fmt.Errorf("settings of workspace %d: %w", w.ID, err)
+	}
+	return &w, nil
+}
+
+// APIKeys implements gateway.Reader: oldest first.
+func (r *reader) APIKeys(ctx context.Context, w gateway.WorkspaceID) (keys []gateway.APIKey, err error) {
+	err = r.view(ctx, "api keys", func(tx *sql.Tx) error {
+		return query(ctx, tx, func(rows *sql.Rows) error {
+			k := gateway.APIKey{WorkspaceID: w}
+			var created int64
+			err := rows.Scan(&k.Kind, &k.Secret, &created)
+			k.CreatedAt = moment(created)
+			keys = append(keys, k)
+			return err
+		}, `SELECT kind, secret, created_at FROM api_keys WHERE workspace_id = $1 ORDER BY created_at, kind, secret`, int64(w))
+	})
+	return keys, err
+}
+
+// AttributeDefs implements gateway.Reader: by entity, then by name.
+func (r *reader) AttributeDefs(ctx context.Context, w gateway.WorkspaceID) (defs []gateway.AttributeDef, err error) {
+	err = r.view(ctx, "attribute definitions", func(tx *sql.Tx) error {
+		return query(ctx, tx, func(rows *sql.Rows) error {
+			d := gateway.AttributeDef{WorkspaceID: w}
+			var typ string
+			var created int64
+			err := rows.Scan(&d.ID, &d.Entity, &d.Name, &d.Label, &typ, &d.Description, &created)
+			d.Type, _ = gateway.ParseType(typ)
+			d.CreatedAt = moment(created)
+			defs = append(defs, d)
+			return err
+		}, `SELECT id, entity, name, label, type, description, created_at FROM attribute_defs WHERE workspace_id = $1 ORDER BY entity, name`, int64(w))
+	})
+	return defs, err
+}
+
+// contactSelect reads what scanContactRow scans.
+const contactSelect = `SELECT c.id, COALESCE(c.custom_id, ''), COALESCE(c.email, ''), COALESCE(c.email_key, ''),
+	COALESCE(c.name, ''), COALESCE(c.phone_number, ''), COALESCE(c.status, ''), c.attributes, COALESCE(c.visitor_key, ''),
+	c.fingerprint, COALESCE(c.last_ip, ''), c.created_at, c.updated_at, c.merged_into FROM contacts c`
+
+func scanContactRow(rows *sql.Rows, w gateway.WorkspaceID) (*gateway.Contact, error) {
+	c := gateway.Contact{WorkspaceID: w}
+	var texts [len(columnAttributes)]string
+	var attributes string
+	var fingerprint, created, updated int64
+	err := rows.Scan(&c.ID, &c.CustomID, &c.Email, &c.EmailKey, &texts[0], &texts[1], &texts[2], &attributes, &c.Key,
+		&fingerprint, &c.LastIP, &created, &updated, &c.MergedInto)
+	if err != nil {
+		return nil, err
+	}
+	c.Fingerprint, c.CreatedAt, c.UpdatedAt = uint64(fingerprint), moment(created), moment(updated)
+	if c.Attributes, err = joinBag(attributes, texts); err != nil {
+		return nil, fmt.Errorf("contact %d: %w", c.ID, err)
+	}
+	return &c, nil
+}
+
+// contacts runs a query that starts with contactSelect.
+func contacts(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text string, args ...any) (all []*gateway.Contact, err error) {
+	err = query(ctx, tx, func(rows *sql.Rows) error {
+		c, err := scanContactRow(rows, w)
+		if err == nil {
+			all = append(all, c)
+		}
+		return err
+	}, text, args...)
+	return all, err
+}
+
+// survivor returns the contact that the one found became part of, itself as a
+// rule.
+func survivor(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*gateway.Contact) (*gateway.Contact, error) {
+	seen := map[gateway.ContactID]bool{}
+	for {
+		if len(found) == 0 {
+			return nil, notFound("contact")
+		}
+		c := found[0]
+		if c.MergedInto == 0 {
+			return c, nil
+		}
+		if seen[c.ID] {
+			return nil, fmt.Errorf("contact %d: merged in a circle", c.ID)
+		}
+		seen[c.ID] = true
+		var err error
+		if found, err = contactByID(ctx, tx, w, c.MergedInto); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func contactByID(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, id gateway.ContactID) ([]*gateway.Contact, error) {
+	return contacts(ctx, tx, w, contactSelect+` WHERE c.workspace_id = $1 AND c.id = $2`, int64(w), int64(id))
+}
+
+// oneContact reads the survivor of what a query finds.
+func (r *reader) oneContact(ctx context.Context, op string, w gateway.WorkspaceID, text string, args ...any) (*gateway.ContactView, error) {
+	var view *gateway.ContactView
+	err := r.view(ctx, op, func(tx *sql.Tx) error {
+		found, err := contacts(ctx, tx, w, text, args...)
+		if err != nil {
+			return err
+		}
+		c, err := survivor(ctx, tx, w, found)
+		if err != nil {
+			return err
+		}
+		views, err := contactViews(ctx, tx, w, []*gateway.Contact{c})
+		if err != nil {
+			return err
+		}
+		view = views[0]
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return view, nil
+}
+
+// manyContacts reads the views of what a query finds.
+func (r *reader) manyContacts(ctx context.Context, op string, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.ContactView, err error) {
+	err = r.view(ctx, op, func(tx *sql.Tx) error {
+		found, err := contacts(ctx, tx, w, text, args...)
+		if err != nil {
+			return err
+		}
+		views, err = contactViews(ctx, tx, w, found)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return views, nil
+}
+
+// Contact implements gateway.Reader.
+func (r *reader) Contact(ctx context.Context, w gateway.WorkspaceID, id gateway.ContactID) (*gateway.ContactView, error) {
+	return r.oneContact(ctx, "contact", w, contactSelect+` WHERE c.workspace_id = $1 AND c.id = $2`, int64(w), int64(id))
+}
+
+// ContactByCustomID implements gateway.Reader.
+func (r *reader) ContactByCustomID(ctx context.Context, w gateway.WorkspaceID, customID string) (*gateway.ContactView, error) {
+	return r.oneContact(ctx, "contact by custom id", w, contactSelect+` WHERE c.workspace_id = $1 AND c.custom_id = $2`, int64(w), customID)
+}
+
+// ContactByKey implements gateway.Reader.
+func (r *reader) ContactByKey(ctx context.Context, w gateway.WorkspaceID, key string) (*gateway.ContactView, error) {
+	return r.oneContact(ctx, "contact by key", w, contactSelect+` JOIN visitor_keys k ON k.contact_id = c.id AND k.workspace_id = c.workspace_id
+		WHERE k.workspace_id = $1 AND k.key = $2`, int64(w), key)
+}
+
+// ContactsByEmail implements gateway.Reader.
+func (r *reader) ContactsByEmail(ctx context.Context, w gateway.WorkspaceID, emailKey string, limit int) ([]*gateway.ContactView, error) {
+	return r.manyContacts(ctx, "contacts by e-mail", w, contactSelect+` WHERE c.workspace_id = $1 AND c.email_key = $2 AND c.merged_into = 0
+		ORDER BY CASE WHEN c.custom_id IS NULL THEN 1 ELSE 0 END, c.id LIMIT $3`, int64(w), emailKey, bounded(limit))
+}
+
+// ContactsByPhone implements gateway.Reader.
+func (r *reader) ContactsByPhone(ctx context.Context, w gateway.WorkspaceID, phone string, limit int) ([]*gateway.ContactView, error) {
+	return r.manyContacts(ctx, "contacts by phone number", w, contactSelect+` WHERE c.workspace_id = $1 AND c.phone_number = $2 AND c.merged_into = 0
+		ORDER BY c.id LIMIT $3`, int64(w), phone, bounded(limit))
+}
+
+// Contacts implements gateway.Reader.
+func (r *reader) Contacts(ctx context.Context, w gateway.WorkspaceID, before gateway.ContactID, limit int) ([]*gateway.ContactView, error) {
+	return r.manyContacts(ctx, "contacts", w, contactSelect+` WHERE c.workspace_id = $1 AND c.merged_into = 0 AND c.id < $2
+		ORDER BY c.id DESC LIMIT $3`, int64(w), behind(int64(before)), bounded(limit))
+}
+
+// behind is the id that a page ends before: any for 0.
+func behind(id int64) int64 {
+	if id == 0 {
+		return 1<<63 - 1
+	}
+	return id
+}
+
+// CountContacts implements gateway.Reader.
+func (r *reader) CountContacts(ctx context.Context, w gateway.WorkspaceID) (int64, error) {
+	return r.number(ctx, "count contacts", `SELECT contacts FROM workspaces WHERE workspace_id = $1`, int64(w))
+}
+
+// number reads the one number that a query finds, 0 if it finds none.
+func (r *reader) number(ctx context.Context, op, text string, args ...any) (n int64, err error) {
+	err = r.view(ctx, op, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, text, args...).Scan(&n)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return n, err
+}
+
+// aliasesOf finds, for contacts that are not merged away, themselves and all
+// that became part of them: rows of root and id. It takes the workspace as $1
+// and n contacts from $2 on.
+func aliasesOf(n int) string {
+	return `WITH RECURSIVE alias (root, id) AS (
+		SELECT c.id, c.id FROM contacts c WHERE c.workspace_id = $1 AND c.id IN (` + list(2, n) + `)
+		UNION
+		SELECT a.root, c.id FROM alias a CROSS JOIN contacts c WHERE c.workspace_id = $1 AND c.merged_into = a.id AND c.merged_into <> 0
+	) `
+}
+
+// contactViews adds activity and companies to contacts that are not merged
+// away: two queries for up to chunk of them.
+func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*gateway.Contact) ([]*gateway.ContactView, error) {
+	views := make([]*gateway.ContactView, len(found))
+	byID := make(map[gateway.ContactID]*gateway.ContactView, len(found))
+	ids := make([]int64, len(found))
+	for i, c := range found {
+		views[i] = &gateway.ContactView{Contact: *c, Activity: gateway.Activity{FirstSeen: c.CreatedAt, LastSeen: later(c.CreatedAt, c.UpdatedAt)}}
+		byID[c.ID], ids[i] = views[i], int64(c.ID)
+	}
+	for part := range slices.Chunk(ids, chunk) {
+		err := query(ctx, tx, func(rows *sql.Rows) error {
+			var id gateway.ContactID
+			var n, first, last int64
+			if err := rows.Scan(&id, &n, &first, &last); err != nil {
+				return err
+			}
+			byID[id].Activity = gateway.Activity{PageViews: n, FirstSeen: moment(first), LastSeen: moment(last)}
+			return nil
+		}, aliasesOf(len(part))+`SELECT a.root, count(*), min(v.at), max(v.at) FROM alias a
+			CROSS JOIN page_views v WHERE v.workspace_id = $1 AND v.contact_id = a.id GROUP BY a.root`, params(w, part)...)
+		if err != nil {
+			return nil, err
+		}
+		err = query(ctx, tx, func(rows *sql.Rows) error {
+			m := gateway.ContactCompany{Membership: gateway.Membership{WorkspaceID: w}}
+			var since int64
+			if err := rows.Scan(&m.ContactID, &m.CompanyID, &since, &m.Source, &m.Primary, &m.By, &m.CustomID, &m.Name); err != nil {
+				return err
+			}
+			m.Since = moment(since)
+			v := byID[m.ContactID]
+			v.Companies = append(v.Companies, m)
+			return nil
+		}, `SELECT m.contact_id, m.company_id, m.since, m.source, m.is_primary, m.made_by, COALESCE(c.custom_id, ''), c.name
+			FROM memberships m JOIN companies c ON c.id = m.company_id AND c.workspace_id = m.workspace_id
+			WHERE m.workspace_id = $1 AND m.contact_id IN (`+list(2, len(part))+`) AND m.until = 0
+			ORDER BY m.contact_id, m.is_primary DESC, m.since, m.company_id`, params(w, part)...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return views, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// survivorAndAliases resolves id and returns it with all that became part of it.
+func survivorAndAliases(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, id gateway.ContactID) (gateway.ContactID, []int64, error) {
+	found, err := contactByID(ctx, tx, w, id)
+	if err != nil {
+		return 0, nil, err
+	}
+	c, err := survivor(ctx, tx, w, found)
+	if err != nil {
+		return 0, nil, err
+	}
+	var ids []int64
+	err = query(ctx, tx, func(rows *sql.Rows) error {
+		var id int64
+		err := rows.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}, aliasesOf(1)+`SELECT id FROM alias`, int64(w), int64(c.ID))
+	return c.ID, ids, err
+}
+
+// VisitorKeys implements gateway.Reader.
+func (r *reader) VisitorKeys(ctx context.Context, w gateway.WorkspaceID, id gateway.ContactID, limit int) (keys []gateway.VisitorKey, err error) {
+	err = r.view(ctx, "visitor keys", func(tx *sql.Tx) error {
+		found, err := contactByID(ctx, tx, w, id)
+		if err != nil {
+			return err
+		}
+		c, err := survivor(ctx, tx, w, found)
+		if err != nil {
+			return err
+		}
+		return query(ctx, tx, func(rows *sql.Rows) error {
+			k := gateway.VisitorKey{ContactID: c.ID}
+			var created int64
+			err := rows.Scan(&k.Key, &created)
+			k.CreatedAt = moment(created)
+			keys = append(keys, k)
+			return err
+		}, `SELECT key, created_at FROM visitor_keys WHERE workspace_id = $1 AND contact_id = $2 ORDER BY created_at DESC, key DESC LIMIT $3`,
+			int64(w), int64(c.ID), bounded(limit))
+	})
+	return keys, err
+}
+
+// newest writes a query for the newest rows of a table of history that belong
+// to n contacts ($3 and on) of workspace $1, at most $2: the newest of each by
+// index, then the newest of those.
+func newest(table, columns string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(" UNION ALL ")
+		}
+		fmt.Fprintf(&b, "SELECT * FROM (SELECT id, at, %s FROM %s WHERE workspace_id = $1 AND contact_id = $%d ORDER BY at DESC, id DESC LIMIT $2) AS h%d", columns, table, i+3, i)
+	}
+	b.WriteString(" ORDER BY at DESC, id DESC LIMIT $2")
+	return b.String()
+}
+
+// maxAliases is how many contacts one query of history takes: SQLite allows
+// 500 parts of a compound select.
+const maxAliases = 100
+
+// PageViews implements gateway.Reader.
+func (r *reader) PageViews(ctx context.Context, w gateway.WorkspaceID, id gateway.ContactID, limit int) (views []gateway.PageView, err error) {
+	limit = bounded(limit)
+	err = r.view(ctx, "page views", func(tx *sql.Tx) error {
+		_, ids, err := survivorAndAliases(ctx, tx, w, id)
+		if err != nil {
+			return err
+		}
+		for part := range slices.Chunk(ids, maxAliases) {
+			err := query(ctx, tx, func(rows *sql.Rows) error {
+				v := gateway.PageView{WorkspaceID: w}
+				var id, at int64
+				err := rows.Scan(&id, &at, &v.ContactID, &v.Key, &v.URL, &v.Path, &v.Title, &v.Referrer)
+				v.At = moment(at)
+				views = append(views, v)
+				return err
+			}, newest("page_views", "contact_id, COALESCE(visitor_key, '') AS visitor_key, COALESCE(url, '') AS url, COALESCE(path, '') AS path, COALESCE(title, '') AS title, COALESCE(referrer, '') AS referrer", len(part)),
+				slices.Insert(params(w, part), 1, any(limit))...)
+			if err != nil {
+				return err
+			}
+		}
+		if len(ids) > maxAliases {
+			slices.SortStableFunc(views, func(a, b gateway.PageView) int { return b.At.Compare(a.At) })
+		}
+		return nil
+	})
+	return views[:min(len(views), limit)], err
+}
+
+// Events implements gateway.Reader.
+func (r *reader) Events(ctx context.Context, w gateway.WorkspaceID, id gateway.ContactID, limit int) (events []gateway.Event, err error) {
+	limit = bounded(limit)
+	err = r.view(ctx, "events", func(tx *sql.Tx) error {
+		_, ids, err := survivorAndAliases(ctx, tx, w, id)
+		if err != nil {
+			return err
+		}
+		for part := range slices.Chunk(ids, maxAliases) {
+			err := query(ctx, tx, func(rows *sql.Rows) error {
+				e := gateway.Event{WorkspaceID: w}
+				var id, at int64
+				err := rows.Scan(&id, &at, &e.ContactID, &e.Key, &e.Kind, &e.Name, &e.Data)
+				e.At = moment(at)
+				events = append(events, e)
+				return err
+			}, newest("events", "contact_id, COALESCE(visitor_key, '') AS visitor_key, kind, name, COALESCE(data, '') AS data", len(part)),
+				slices.Insert(params(w, part), 1, any(limit))...)
+			if err != nil {
+				return err
+			}
+		}
+		if len(ids) > maxAliases {
+			slices.SortStableFunc(events, func(a, b gateway.Event) int { return b.At.Compare(a.At) })
+		}
+		return nil
+	})
+	return events[:min(len(events), limit)], err
+}
+
+// Merges implements gateway.Reader.
+func (r *reader) Merges(ctx context.Context, w gateway.WorkspaceID, id gateway.ContactID, limit int) (merges []gateway.Merge, err error) {
+	limit = bounded(limit)
+	err = r.view(ctx, "merges", func(tx *sql.Tx) error {
+		_, ids, err := survivorAndAliases(ctx, tx, w, id)
+		if err != nil {
+			return err
+		}
+		seen := map[int64]bool{}
+		for part := range slices.Chunk(ids, chunk) {
+			for _, side := range []string{"winner_id", "loser_id"} {
+				err := query(ctx, tx, func(rows *sql.Rows) error {
+					m := gateway.Merge{WorkspaceID: w}
+					var at int64
+					if err := rows.Scan(&m.ID, &at, &m.By, &m.Rule, &m.WinnerID, &m.LoserID, &m.Before, &m.After); err != nil {
+						return err
+					}
+					m.At = moment(at)
+					if !seen[m.ID] {
+						seen[m.ID] = true
+						merges = append(merges, m)
+					}
+					return nil
+				}, `SELECT id, at, made_by, rule, winner_id, loser_id, contact_before, contact_after FROM merges
+					WHERE workspace_id = $1 AND `+side+` IN (`+list(2, len(part))+`) ORDER BY id DESC LIMIT `+strconv.Itoa(limit), params(w, part)...)
+				if err != nil {
+					return err
+				}
+			}
+		}
+		slices.SortFunc(merges, func(a, b gateway.Merge) int { return cmp.Compare(b.ID, a.ID) })
+		return nil
+	})
+	return merges[:min(len(merges), limit)], err
+}
+
+const companySelect = `SELECT c.id, COALESCE(c.custom_id, ''), c.name, c.attributes, c.created_at, c.updated_at FROM companies c`
+
+// companies reads the views of what a query that starts with companySelect
+// finds.
+func (r *reader) companies(ctx context.Context, op string, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.CompanyView, err error) {
+	err = r.view(ctx, op, func(tx *sql.Tx) error {
+		byID := map[int64]*gateway.CompanyView{}
+		var ids []int64
+		err := query(ctx, tx, func(rows *sql.Rows) error {
+			v := &gateway.CompanyView{Company: gateway.Company{WorkspaceID: w}}
+			var attributes string
+			var created, updated int64
+			err := rows.Scan(&v.ID, &v.CustomID, &v.Name, &attributes, &created, &updated)
+			if err != nil {
+				return err
+			}
+			v.CreatedAt, v.UpdatedAt = moment(created), moment(updated)
+			if v.Attributes, err = joinBag(attributes, [len(columnAttributes)]string{}); err != nil {
+				return fmt.Errorf("company %d: %w", v.ID, err)
+			}
+			views, ids, byID[int64(v.ID)] = append(views, v), append(ids, int64(v.ID)), v
+			return nil
+		}, text, args...)
+		if err != nil {
+			return err
+		}
+		for part := range slices.Chunk(ids, maxAliases) {
+			err := query(ctx, tx, func(rows *sql.Rows) error {
+				var id, n int64
+				err := rows.Scan(&id, &n)
+				byID[id].EmployeesCount = n
+				return err
+			}, `SELECT company_id, count(*) FROM memberships WHERE workspace_id = $1 AND company_id IN (`+list(2, len(part))+`) AND until = 0
+				GROUP BY company_id`, params(w, part)...)
+			if err != nil {
+				return err
+			}
+			var b strings.Builder
+			for i := range part {
+				if i > 0 {
+					b.WriteString(" UNION ALL ")
+				}
+				fmt.Fprintf(&b, `SELECT * FROM (SELECT company_id, contact_id FROM memberships WHERE workspace_id = $1 AND company_id = $%d AND until = 0
+					ORDER BY since DESC, contact_id DESC LIMIT %d) AS m%d`, i+2, gateway.MaxEmployees, i)
+			}
+			err = query(ctx, tx, func(rows *sql.Rows) error {
+				var company int64
+				var contact gateway.ContactID
+				err := rows.Scan(&company, &contact)
+				byID[company].Employees = append(byID[company].Employees, contact)
+				return err
+			}, b.String(), params(w, part)...)
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return views, nil
+}
+
+func (r *reader) oneCompany(ctx context.Context, op string, w gateway.WorkspaceID, text string, args ...any) (*gateway.CompanyView, error) {
+	views, err := r.companies(ctx, op, w, text, args...)
+	if err == nil && len(views) == 0 {
+		err = notFound("company")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return views[0], nil
+}
+
+// Company implements gateway.Reader.
+func (r *reader) Company(ctx context.Context, w gateway.WorkspaceID, id gateway.CompanyID) (*gateway.CompanyView, error) {
+	return r.oneCompany(ctx, "company", w, companySelect+` WHERE c.workspace_id = $1 AND c.id = $2`, int64(w), int64(id))
+}
+
+// CompanyByCustomID implements gateway.Reader.
+func (r *reader) CompanyByCustomID(ctx context.Context, w gateway.WorkspaceID, customID string) (*gateway.CompanyView, error) {
+	return r.oneCompany(ctx, "company by custom id", w, companySelect+` WHERE c.workspace_id = $1 AND c.custom_id = $2`, int64(w), customID)
+}
+
+// Companies implements gateway.Reader: newest first.
+func (r *reader) Companies(ctx context.Context, w gateway.WorkspaceID, before gateway.CompanyID, limit int) ([]*gateway.CompanyView, error) {
+	return r.companies(ctx, "companies", w, companySelect+` WHERE c.workspace_id = $1 AND c.id < $2 ORDER BY c.id DESC LIMIT $3`,
+		int64(w), behind(int64(before)), bounded(limit))
+}
+
+// CountCompanies implements gateway.Reader.
+func (r *reader) CountCompanies(ctx context.Context, w gateway.WorkspaceID) (int64, error) {
+	return r.number(ctx, "count companies", `SELECT companies FROM workspaces WHERE workspace_id = $1`, int64(w))
+}
+
+// Visits implements gateway.Reader.
+func (r *reader) Visits(ctx context.Context, w gateway.WorkspaceID) (int64, error) {
+	return r.number(ctx, "visits", `SELECT COALESCE(sum(count), 0) FROM visits WHERE workspace_id = $1`, int64(w))
+}
+
+// Quarantine implements gateway.Reader: newest first.
+func (r *reader) Quarantine(ctx context.Context, w gateway.WorkspaceID, limit int) (all []gateway.Quarantined, err error) {
+	err = r.view(ctx, "quarantine", func(tx *sql.Tx) error {
+		return query(ctx, tx, func(rows *sql.Rows) error {
+			var q gateway.Quarantined
+			var at int64
+			err := rows.Scan(&at, &q.Body, &q.Reason)
+			q.At = moment(at)
+			all = append(all, q)
+			return err
+		}, `SELECT at, body, reason FROM quarantine WHERE workspace_id = $1 ORDER BY id DESC LIMIT $2`, int64(w), bounded(limit))
+	})
+	return all, err
+}

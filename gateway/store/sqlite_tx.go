@@ -1,0 +1,1100 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"civgate/gateway"
+)
+
+// table names the columns that a bulk insert fills.
+type table struct {
+	name    string
+	columns int
+	sql     [len(rowCounts)]string
+}
+
+// rowCounts are the sizes in which rows are inserted, largest first: few enough to keep
+// their statements prepared.
+var rowCounts = [...]int{64, 8, 1}
+
+func newTable(name, conflict string, columns ...string) *table {
+	t := &table{name: name, columns: len(columns)}
+	row := "(?" + strings.Repeat(",?", len(columns)-1) + ")"
+	for i, n := range rowCounts {
+		t.sql[i] = "INSERT INTO " + name + " (" + strings.Join(columns, ", ") + ") VALUES " +
+			row + strings.Repeat(","+row, n-1) + conflict
+	}
+	return t
+}
+
+var (
+	contactsTable = newTable("contacts", "", "workspace_id", "id", "custom_id", "email", "email_key", "name", "phone_number", "status",
+		"attributes", "visitor_key", "fingerprint", "last_ip", "created_at", "updated_at", "merged_into")
+	keysTable        = newTable("visitor_keys", "", "workspace_id", "key", "contact_id", "created_at")
+	companiesTable   = newTable("companies", "", "workspace_id", "id", "custom_id", "name", "attributes", "created_at", "updated_at")
+	membershipsTable = newTable("memberships", "", "workspace_id", "contact_id", "company_id", "until", "since", "source", "is_primary", "made_by")
+	defsTable        = newTable("attribute_defs", "", "workspace_id", "entity", "name", "id", "label", "type", "description", "created_at")
+	pageViewsTable   = newTable("page_views", "", "workspace_id", "contact_id", "at", "visitor_key", "url", "path", "title", "referrer")
+	eventsTable      = newTable("events", "", "workspace_id", "contact_id", "at", "visitor_key", "kind", "name", "data")
+	messagesTable    = newTable("messages", " ON CONFLICT DO NOTHING", "workspace_id", "id", "claimed_at")
+)
+
+// insert inserts n rows; row binds the columns of row i.
+func (w *sqliteWriter) insert(t *table, n int, row func(s *stmt, i int)) error {
+	for i := 0; i < n; {
+		size := 0
+		for rowCounts[size] > n-i {
+			size++
+		}
+		s, err := w.stmt(t.sql[size])
+		if err != nil {
+			return err
+		}
+		for end := i + rowCounts[size]; i < end; i++ {
+			row(s, i)
+		}
+		if err := s.run(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sqliteTx is a gateway.Tx. Between begin and commit it holds the writer's
+// turn.
+type sqliteTx struct {
+	w   *sqliteWriter
+	buf []byte
+}
+
+func (w *sqliteWriter) update(ctx context.Context, fn func(gateway.Tx) error) error {
+	return w.transact(ctx, func() error { return fn(&sqliteTx{w: w}) })
+}
+
+// ClaimMessages implements gateway.Tx.
+func (t *sqliteTx) ClaimMessages(ws gateway.WorkspaceID, ids []gateway.MessageID, at time.Time) (map[gateway.MessageID]bool, error) {
+	ids = slices.Clone(ids)
+	slices.SortFunc(ids, func(a, b gateway.MessageID) int { return bytes.Compare(a[:], b[:]) })
+	var repeats map[gateway.MessageID]bool
+	for chunk := range slices.Chunk(ids, rowCounts[0]) {
+		found, err := t.claim(ws, chunk, micros(at))
+		if err != nil {
+			return nil, translate("claim messages", err)
+		}
+		for _, id := range found {
+			if repeats == nil {
+				repeats = map[gateway.MessageID]bool{}
+			}
+			repeats[id] = true
+		}
+	}
+	return repeats, nil
+}
+
+// claim inserts all ids at once, which nearly always is all there is to do. If
+// fewer rows went in than there are ids it takes them back and looks which
+// were there.
+func (t *sqliteTx) claim(ws gateway.WorkspaceID, ids []gateway.MessageID, at int64) (repeats []gateway.MessageID, err error) {
+	if err := t.w.run("SAVEPOINT claim"); err != nil {
+		return nil, err
+	}
+	insert := func(ids []gateway.MessageID) (n int64, err error) {
+		for i := 0; i < len(ids); {
+			size := 0
+			for rowCounts[size] > len(ids)-i {
+				size++
+			}
+			s, err := t.w.stmt(messagesTable.sql[size])
+			if err != nil {
+				return 0, err
+			}
+			for end := i + rowCounts[size]; i < end; i++ {
+				s.int(int64(ws))
+				s.blob(ids[i][:])
+				s.int(at)
+			}
+			if err := s.run(); err != nil {
+				return 0, err
+			}
+			n += t.w.engine.changes()
+		}
+		return n, nil
+	}
+	n, err := insert(ids)
+	if err != nil {
+		return nil, err
+	}
+	if n < int64(len(ids)) {
+		if err := t.w.run("ROLLBACK TO claim"); err != nil {
+			return nil, err
+		}
+		s, err := t.w.stmt(`SELECT 1 FROM messages WHERE workspace_id = ? AND id = ?`)
+		if err != nil {
+			return nil, err
+		}
+		fresh := make([]gateway.MessageID, 0, len(ids))
+		for _, id := range ids {
+			s.int(int64(ws))
+			s.blob(id[:])
+			found, err := s.step()
+			if err != nil {
+				return nil, err
+			}
+			if found {
+				s.reset()
+				repeats = append(repeats, id)
+			} else {
+				fresh = append(fresh, id)
+			}
+		}
+		if _, err := insert(fresh); err != nil {
+			return nil, err
+		}
+	}
+	return repeats, t.w.run("RELEASE claim")
+}
+
+// ContactKeys implements gateway.Tx.
+func (t *sqliteTx) ContactKeys(ws gateway.WorkspaceID, id gateway.ContactID) ([]gateway.VisitorKey, error) {
+	s, err := t.w.stmt(`SELECT key, created_at FROM visitor_keys WHERE workspace_id = ? AND contact_id = ? ORDER BY created_at, key`)
+	if err != nil {
+		return nil, translate("contact keys", err)
+	}
+	s.int(int64(ws))
+	s.int(int64(id))
+	var keys []gateway.VisitorKey
+	for {
+		row, err := s.step()
+		if err != nil || !row {
+			return keys, translate("contact keys", err)
+		}
+		keys = append(keys, gateway.VisitorKey{Key: s.columnText(0), ContactID: id, CreatedAt: moment(s.columnInt(1))})
+	}
+}
+
+// NextIDs implements gateway.Tx.
+func (t *sqliteTx) NextIDs(kind gateway.IDKind, n int) (int64, error) {
+	if n < 1 {
+		return 0, gateway.Errorf(gateway.CodeInternal, "next ids: %d ids asked for", n)
+	}
+	first, err := t.w.nextIDs(kind, n)
+	return first, translate("next ids", err)
+}
+
+func (w *sqliteWriter) nextIDs(kind gateway.IDKind, n int) (int64, error) {
+	next, ok := w.ids[kind]
+	if !ok {
+		s, err := w.stmt(`SELECT next_id FROM sequences WHERE kind = ?`)
+		if err != nil {
+			return 0, err
+		}
+		s.text(string(kind))
+		found, err := s.step()
+		if err != nil {
+			return 0, err
+		}
+		next = 1
+		if found {
+			next = s.columnInt(0)
+			s.reset()
+		}
+	}
+	s, err := w.stmt(`INSERT INTO sequences (kind, next_id) VALUES (?, ?) ON CONFLICT (kind) DO UPDATE SET next_id = excluded.next_id`)
+	if err != nil {
+		return 0, err
+	}
+	s.text(string(kind))
+	s.int(next + int64(n))
+	if err := s.run(); err != nil {
+		return 0, err
+	}
+	w.ids[kind] = next + int64(n)
+	return next, nil
+}
+
+// SetInboxPosition implements gateway.Tx.
+func (t *sqliteTx) SetInboxPosition(node string, seq int64) error {
+	s, err := t.w.stmt(`INSERT INTO inbox_positions (node, seq) VALUES (?, ?) ON CONFLICT (node) DO UPDATE SET seq = excluded.seq`)
+	if err != nil {
+		return translate("set inbox position", err)
+	}
+	s.text(node)
+	s.int(seq)
+	return translate("set inbox position", s.run())
+}
+
+const (
+	contactColumns = `id, workspace_id, custom_id, email, email_key, name, phone_number, status, attributes, visitor_key, fingerprint, last_ip, created_at, updated_at, merged_into`
+	companyColumns = `id, workspace_id, custom_id, name, attributes, created_at, updated_at`
+)
+
+// Load implements gateway.Tx. All contacts found are followed to those that
+// they are merged into.
+func (t *sqliteTx) Load(ws gateway.WorkspaceID, refs gateway.Refs) (*gateway.Loaded, error) {
+	l, err := t.load(ws, refs)
+	if err != nil {
+		return nil, translate("load", err)
+	}
+	return l, nil
+}
+
+func (t *sqliteTx) load(ws gateway.WorkspaceID, refs gateway.Refs) (*gateway.Loaded, error) {
+	l := &gateway.Loaded{Keys: map[string]gateway.ContactID{}}
+	var contacts, companies []int64
+	for _, id := range refs.Contacts {
+		contacts = append(contacts, int64(id))
+	}
+	for _, id := range refs.CompanyIDs {
+		companies = append(companies, int64(id))
+	}
+	for _, q := range []struct {
+		texts []string
+		sql   string
+		found func(text string, id int64)
+	}{
+		{refs.Keys, `SELECT contact_id FROM visitor_keys WHERE workspace_id = ? AND key = ?`,
+			func(key string, id int64) { l.Keys[key] = gateway.ContactID(id); contacts = append(contacts, id) }},
+		{refs.CustomIDs, `SELECT id FROM contacts WHERE workspace_id = ? AND custom_id = ?`,
+			func(_ string, id int64) { contacts = append(contacts, id) }},
+		{refs.EmailKeys, `SELECT id FROM contacts WHERE workspace_id = ? AND email_key = ?`,
+			func(_ string, id int64) { contacts = append(contacts, id) }},
+		{refs.CompanyCustomIDs, `SELECT id FROM companies WHERE workspace_id = ? AND custom_id = ?`,
+			func(_ string, id int64) { companies = append(companies, id) }},
+		{refs.CompanyNames, `SELECT id FROM companies WHERE workspace_id = ? AND name = ? AND custom_id IS NULL`,
+			func(_ string, id int64) { companies = append(companies, id) }},
+	} {
+		if err := t.find(ws, q.texts, q.sql, q.found); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.loadContacts(ws, contacts, l); err != nil {
+		return nil, err
+	}
+	if err := t.loadMemberships(ws, l); err != nil {
+		return nil, err
+	}
+	if err := t.loadCompanies(ws, companies, l); err != nil {
+		return nil, err
+	}
+	if !refs.Defs {
+		return l, nil
+	}
+	return l, t.loadDefs(ws, l)
+}
+
+// find runs a statement for every text, sorted so that neighbours in the tree
+// are searched after each other.
+func (t *sqliteTx) find(ws gateway.WorkspaceID, texts []string, sql string, found func(text string, id int64)) error {
+	if len(texts) == 0 {
+		return nil
+	}
+	texts = slices.Clone(texts)
+	slices.Sort(texts)
+	s, err := t.w.stmt(sql)
+	if err != nil {
+		return err
+	}
+	for _, text := range slices.Compact(texts) {
+		s.int(int64(ws))
+		s.text(text)
+		for {
+			row, err := s.step()
+			if err != nil {
+				return err
+			}
+			if !row {
+				break
+			}
+			found(text, s.columnInt(0))
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTx) loadContacts(ws gateway.WorkspaceID, ids []int64, l *gateway.Loaded) error {
+	s, err := t.w.stmt(`SELECT ` + contactColumns + ` FROM contacts WHERE id = ? AND workspace_id = ?`)
+	if err != nil {
+		return err
+	}
+	seen := make(map[int64]bool, len(ids))
+	for len(ids) > 0 {
+		slices.Sort(ids)
+		var survivors []int64
+		for _, id := range slices.Compact(ids) {
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			s.int(id)
+			s.int(int64(ws))
+			row, err := s.step()
+			if err != nil {
+				return err
+			}
+			if !row {
+				continue
+			}
+			c, err := scanContact(s)
+			s.reset()
+			if err != nil {
+				return err
+			}
+			l.Contacts = append(l.Contacts, c)
+			if c.MergedInto != 0 {
+				survivors = append(survivors, int64(c.MergedInto))
+			}
+		}
+		ids = survivors
+	}
+	return nil
+}
+
+func scanContact(s *stmt) (*gateway.Contact, error) {
+	bag, err := joinBag(s.columnText(8), [...]string{s.columnText(5), s.columnText(6), s.columnText(7)})
+	if err != nil {
+		return nil, fmt.Errorf("contact %d: %w", s.columnInt(0), err)
+	}
+	return &gateway.Contact{
+		ID:          gateway.ContactID(s.columnInt(0)),
+		WorkspaceID: gateway.WorkspaceID(s.columnInt(1)),
+		CustomID:    s.columnText(2),
+		Email:       s.columnText(3),
+		EmailKey:    s.columnText(4),
+		Attributes:  bag,
+		Key:         s.columnText(9),
+		Fingerprint: uint64(s.columnInt(10)),
+		LastIP:      s.columnText(11),
+		CreatedAt:   moment(s.columnInt(12)),
+		UpdatedAt:   moment(s.columnInt(13)),
+		MergedInto:  gateway.ContactID(s.columnInt(14)),
+	}, nil
+}
+
+func (t *sqliteTx) loadMemberships(ws gateway.WorkspaceID, l *gateway.Loaded) error {
+	s, err := t.w.stmt(`SELECT company_id, since, source, is_primary, made_by FROM memberships WHERE workspace_id = ? AND contact_id = ? AND until = 0`)
+	if err != nil {
+		return err
+	}
+	for _, c := range l.Contacts {
+		s.int(int64(ws))
+		s.int(int64(c.ID))
+		for {
+			row, err := s.step()
+			if err != nil {
+				return err
+			}
+			if !row {
+				break
+			}
+			l.Memberships = append(l.Memberships, gateway.Membership{
+				WorkspaceID: ws,
+				ContactID:   c.ID,
+				CompanyID:   gateway.CompanyID(s.columnInt(0)),
+				Since:       moment(s.columnInt(1)),
+				Source:      gateway.Source(s.columnText(2)),
+				Primary:     s.columnInt(3) != 0,
+				By:          s.columnText(4),
+			})
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTx) loadCompanies(ws gateway.WorkspaceID, ids []int64, l *gateway.Loaded) error {
+	s, err := t.w.stmt(`SELECT ` + companyColumns + ` FROM companies WHERE id = ? AND workspace_id = ?`)
+	if err != nil {
+		return err
+	}
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		s.int(id)
+		s.int(int64(ws))
+		row, err := s.step()
+		if err != nil {
+			return err
+		}
+		if !row {
+			continue
+		}
+		bag, err := joinBag(s.columnText(4), [len(columnAttributes)]string{})
+		if err == nil {
+			l.Companies = append(l.Companies, &gateway.Company{
+				ID:          gateway.CompanyID(id),
+				WorkspaceID: ws,
+				CustomID:    s.columnText(2),
+				Name:        s.columnText(3),
+				Attributes:  bag,
+				CreatedAt:   moment(s.columnInt(5)),
+				UpdatedAt:   moment(s.columnInt(6)),
+			})
+		}
+		s.reset()
+		if err != nil {
+			return fmt.Errorf("company %d: %w", id, err)
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTx) loadDefs(ws gateway.WorkspaceID, l *gateway.Loaded) error {
+	s, err := t.w.stmt(`SELECT id, entity, name, label, type, description, created_at FROM attribute_defs WHERE workspace_id = ?`)
+	if err != nil {
+		return err
+	}
+	s.int(int64(ws))
+	for {
+		row, err := s.step()
+		if err != nil || !row {
+			return err
+		}
+		typ, _ := gateway.ParseType(s.columnText(4))
+		l.Defs = append(l.Defs, gateway.AttributeDef{
+			ID:          gateway.AttributeID(s.columnInt(0)),
+			WorkspaceID: ws,
+			Entity:      gateway.Entity(s.columnText(1)),
+			Name:        s.columnText(2),
+			Label:       s.columnText(3),
+			Type:        typ,
+			Description: s.columnText(5),
+			CreatedAt:   moment(s.columnInt(6)),
+		})
+	}
+}
+
+// Save implements gateway.Tx. Slices of c are sorted by the key of their table,
+// because neighbours are cheap to insert after each other.
+func (t *sqliteTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
+	for _, step := range []func(gateway.WorkspaceID, *gateway.Changes) error{
+		t.saveDefs, t.saveCompanies, t.saveContacts, t.saveKeys, t.saveMemberships, t.saveHistory, t.saveRest,
+	} {
+		if err := step(ws, c); err != nil {
+			return translate("save", err)
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTx) saveDefs(ws gateway.WorkspaceID, c *gateway.Changes) error {
+	return t.w.insert(defsTable, len(c.NewDefs), func(s *stmt, i int) {
+		d := &c.NewDefs[i]
+		s.int(int64(ws))
+		s.text(string(d.Entity))
+		s.text(d.Name)
+		s.int(int64(d.ID))
+		s.text(d.Label)
+		s.text(d.Type.String())
+		s.text(d.Description)
+		s.int(micros(d.CreatedAt))
+	})
+}
+
+func (t *sqliteTx) saveCompanies(ws gateway.WorkspaceID, c *gateway.Changes) error {
+	if len(c.Companies) > 0 {
+		s, err := t.w.stmt(`UPDATE companies SET custom_id = ?, name = ?, attributes = ?, created_at = ?, updated_at = ? WHERE id = ? AND workspace_id = ?`)
+		if err != nil {
+			return err
+		}
+		for _, x := range sortedByID(c.Companies, companyID) {
+			s.optional(x.CustomID)
+			s.text(x.Name)
+			t.bag(s, x.Attributes)
+			s.int(micros(x.CreatedAt))
+			s.int(micros(x.UpdatedAt))
+			s.int(int64(x.ID))
+			s.int(int64(ws))
+			if err := s.run(); err != nil {
+				return err
+			}
+			if t.w.engine.changes() == 0 {
+				return notFound("company")
+			}
+		}
+	}
+	if len(c.NewCompanies) == 0 {
+		return nil
+	}
+	fresh := sortedByID(c.NewCompanies, companyID)
+	err := t.w.insert(companiesTable, len(fresh), func(s *stmt, i int) {
+		x := fresh[i]
+		s.int(int64(ws))
+		s.int(int64(x.ID))
+		s.optional(x.CustomID)
+		s.text(x.Name)
+		t.bag(s, x.Attributes)
+		s.int(micros(x.CreatedAt))
+		s.int(micros(x.UpdatedAt))
+	})
+	if err != nil {
+		return err
+	}
+	return t.count(ws, 0, len(fresh))
+}
+
+// bag binds a company's attributes: all of them.
+func (t *sqliteTx) bag(s *stmt, a gateway.Attributes) {
+	buf := append(t.buf[:0], '{')
+	for i := range a {
+		if i > 0 {
+			buf = append(buf, ',')
+		}
+		buf = appendName(buf, a[i].Name)
+		buf = append(buf, ':')
+		buf = append(buf, a[i].Value.Raw...)
+	}
+	t.buf = append(buf, '}')
+	s.textBytes(t.buf)
+}
+
+// count adds to the counters of the workspace.
+func (t *sqliteTx) count(ws gateway.WorkspaceID, contacts, companies int) error {
+	if contacts == 0 && companies == 0 {
+		return nil
+	}
+	s, err := t.w.stmt(`UPDATE workspaces SET contacts = contacts + ?, companies = companies + ? WHERE workspace_id = ?`)
+	if err != nil {
+		return err
+	}
+	s.int(int64(contacts))
+	s.int(int64(companies))
+	s.int(int64(ws))
+	if err := s.run(); err != nil {
+		return err
+	}
+	if t.w.engine.changes() == 0 {
+		return notFound("workspace")
+	}
+	return nil
+}
+
+func (t *sqliteTx) saveContacts(ws gateway.WorkspaceID, c *gateway.Changes) error {
+	listed := 0
+	if len(c.Contacts) > 0 {
+		n, err := t.updateContacts(ws, sortedByID(c.Contacts, contactID))
+		if err != nil {
+			return err
+		}
+		listed += n
+	}
+	if len(c.NewContacts) > 0 {
+		fresh := sortedByID(c.NewContacts, contactID)
+		err := t.w.insert(contactsTable, len(fresh), func(s *stmt, i int) {
+			x := fresh[i]
+			s.int(int64(ws))
+			s.int(int64(x.ID))
+			t.contact(s, x)
+			s.int(int64(x.MergedInto))
+			if x.MergedInto == 0 {
+				listed++
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return t.count(ws, listed, 0)
+}
+
+// contact binds the columns from custom_id to updated_at.
+func (t *sqliteTx) contact(s *stmt, x *gateway.Contact) {
+	s.optional(x.CustomID)
+	s.optional(x.Email)
+	s.optional(x.EmailKey)
+	texts, object := splitBag(t.buf[:0], x.Attributes)
+	t.buf = object
+	for _, text := range texts {
+		s.optional(text)
+	}
+	s.textBytes(object)
+	s.optional(x.Key)
+	s.int(int64(x.Fingerprint))
+	s.optional(x.LastIP)
+	s.int(micros(x.CreatedAt))
+	s.int(micros(x.UpdatedAt))
+}
+
+// updateContacts writes changed contacts and returns by how many the listed
+// ones grew (fewer than 0 when contacts were merged).
+//
+// Custom ids may change hands within a batch, and no order of updates is right
+// for every exchange. The usual batch has none, so all are tried as they come;
+// when one is taken, all are taken away first.
+func (t *sqliteTx) updateContacts(ws gateway.WorkspaceID, contacts []*gateway.Contact) (listed int, err error) {
+	if err := t.w.run("SAVEPOINT contacts"); err != nil {
+		return 0, err
+	}
+	listed, err = t.tryUpdateContacts(ws, contacts)
+	if gateway.CodeOf(translate("", err)) == gateway.CodeConflict {
+		if err := t.w.run("ROLLBACK TO contacts"); err != nil {
+			return 0, err
+		}
+		s, err := t.w.stmt(`UPDATE contacts SET custom_id = NULL WHERE id = ? AND workspace_id = ?`)
+		if err != nil {
+			return 0, err
+		}
+		for _, x := range contacts {
+			s.int(int64(x.ID))
+			s.int(int64(ws))
+			if err := s.run(); err != nil {
+				return 0, err
+			}
+		}
+		listed, err = t.tryUpdateContacts(ws, contacts)
+		if err != nil {
+			return 0, err
+		}
+	} else if err != nil {
+		return 0, err
+	}
+	return listed, t.w.run("RELEASE contacts")
+}
+
+func (t *sqliteTx) tryUpdateContacts(ws gateway.WorkspaceID, contacts []*gateway.Contact) (listed int, err error) {
+	old, err := t.w.stmt(`SELECT merged_into, custom_id, email_key, phone_number FROM contacts WHERE id = ? AND workspace_id = ?`)
+	if err != nil {
+		return 0, err
+	}
+	s, err := t.w.stmt(`UPDATE contacts SET custom_id = ?, email = ?, email_key = ?, name = ?, phone_number = ?, status = ?, attributes = ?,
+		visitor_key = ?, fingerprint = ?, last_ip = ?, created_at = ?, updated_at = ?, merged_into = ? WHERE id = ? AND workspace_id = ?`)
+	if err != nil {
+		return 0, err
+	}
+	for _, x := range contacts {
+		old.int(int64(x.ID))
+		old.int(int64(ws))
+		found, err := old.step()
+		if err != nil {
+			return 0, err
+		}
+		if !found {
+			return 0, notFound("contact")
+		}
+		merged := old.columnInt(0)
+		old.reset()
+		if merged == 0 && x.MergedInto != 0 {
+			listed--
+		} else if merged != 0 && x.MergedInto == 0 {
+			listed++
+		}
+		t.contact(s, x)
+		s.int(int64(x.MergedInto))
+		s.int(int64(x.ID))
+		s.int(int64(ws))
+		if err := s.run(); err != nil {
+			return 0, err
+		}
+	}
+	return listed, nil
+}
+
+func (t *sqliteTx) saveKeys(ws gateway.WorkspaceID, c *gateway.Changes) error {
+	if len(c.NewKeys) > 0 {
+		keys := slices.Clone(c.NewKeys)
+		slices.SortFunc(keys, func(a, b gateway.VisitorKey) int { return strings.Compare(a.Key, b.Key) })
+		err := t.w.insert(keysTable, len(keys), func(s *stmt, i int) {
+			k := &keys[i]
+			s.int(int64(ws))
+			s.text(k.Key)
+			s.int(int64(k.ContactID))
+			s.int(micros(k.CreatedAt))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(c.MovedKeys) > 0 {
+		s, err := t.w.stmt(`UPDATE visitor_keys SET contact_id = ? WHERE workspace_id = ? AND key = ?`)
+		if err != nil {
+			return err
+		}
+		for i := range c.MovedKeys {
+			k := &c.MovedKeys[i]
+			s.int(int64(k.ContactID))
+			s.int(int64(ws))
+			s.text(k.Key)
+			if err := s.run(); err != nil {
+				return err
+			}
+			if t.w.engine.changes() == 0 {
+				return notFound("visitor key")
+			}
+		}
+	}
+	// A merged contact has no keys: those that the batch did not meet follow.
+	for _, x := range c.Contacts {
+		if x.MergedInto == 0 {
+			continue
+		}
+		s, err := t.w.stmt(`UPDATE visitor_keys SET contact_id = ? WHERE workspace_id = ? AND contact_id = ?`)
+		if err != nil {
+			return err
+		}
+		s.int(int64(x.MergedInto))
+		s.int(int64(ws))
+		s.int(int64(x.ID))
+		if err := s.run(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTx) saveMemberships(ws gateway.WorkspaceID, c *gateway.Changes) error {
+	for i := range c.EndedMemberships {
+		if err := t.endMembership(ws, &c.EndedMemberships[i]); err != nil {
+			return err
+		}
+	}
+	for i := range c.ChangedMemberships {
+		m := &c.ChangedMemberships[i]
+		s, err := t.w.stmt(`UPDATE memberships SET is_primary = ? WHERE workspace_id = ? AND contact_id = ? AND company_id = ? AND until = 0`)
+		if err != nil {
+			return err
+		}
+		s.bool(m.Primary)
+		s.int(int64(ws))
+		s.int(int64(m.ContactID))
+		s.int(int64(m.CompanyID))
+		if err := s.run(); err != nil {
+			return err
+		}
+		if t.w.engine.changes() == 0 {
+			return notFound("membership")
+		}
+	}
+	fresh := make([]*gateway.Membership, 0, len(c.NewMemberships))
+	for i := range c.NewMemberships {
+		m := &c.NewMemberships[i]
+		if m.Current() {
+			fresh = append(fresh, m)
+			continue
+		}
+		until, err := t.freeEnd(ws, m)
+		if err != nil {
+			return err
+		}
+		err = t.w.insert(membershipsTable, 1, func(s *stmt, _ int) { bindMembership(s, ws, m, until) })
+		if err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(fresh, func(a, b *gateway.Membership) int {
+		return cmp.Or(cmp.Compare(a.ContactID, b.ContactID), cmp.Compare(a.CompanyID, b.CompanyID))
+	})
+	return t.w.insert(membershipsTable, len(fresh), func(s *stmt, i int) { bindMembership(s, ws, fresh[i], 0) })
+}
+
+func bindMembership(s *stmt, ws gateway.WorkspaceID, m *gateway.Membership, until int64) {
+	s.int(int64(ws))
+	s.int(int64(m.ContactID))
+	s.int(int64(m.CompanyID))
+	s.int(until)
+	s.int(micros(m.Since))
+	s.text(string(m.Source))
+	s.bool(m.Primary)
+	s.text(m.By)
+}
+
+// endMembership ends the current membership of the pair.
+func (t *sqliteTx) endMembership(ws gateway.WorkspaceID, m *gateway.Membership) error {
+	until, err := t.freeEnd(ws, m)
+	if err != nil {
+		return err
+	}
+	s, err := t.w.stmt(`UPDATE memberships SET until = ?, is_primary = ? WHERE workspace_id = ? AND contact_id = ? AND company_id = ? AND until = 0`)
+	if err != nil {
+		return err
+	}
+	s.int(until)
+	s.bool(m.Primary)
+	s.int(int64(ws))
+	s.int(int64(m.ContactID))
+	s.int(int64(m.CompanyID))
+	if err := s.run(); err != nil {
+		return err
+	}
+	if t.w.engine.changes() == 0 {
+		return notFound("membership")
+	}
+	return nil
+}
+
+// freeEnd is the end of an ended membership, or the next microsecond at which
+// no other one of the pair ended.
+func (t *sqliteTx) freeEnd(ws gateway.WorkspaceID, m *gateway.Membership) (int64, error) {
+	until := micros(m.Until)
+	if until == 0 {
+		return 0, gateway.Errorf(gateway.CodeInternal, "an ended membership has no end")
+	}
+	s, err := t.w.stmt(`SELECT 1 FROM memberships WHERE workspace_id = ? AND contact_id = ? AND company_id = ? AND until = ?`)
+	if err != nil {
+		return 0, err
+	}
+	for ; ; until++ {
+		s.int(int64(ws))
+		s.int(int64(m.ContactID))
+		s.int(int64(m.CompanyID))
+		s.int(until)
+		taken, err := s.step()
+		if err != nil || !taken {
+			return until, err
+		}
+		s.reset()
+	}
+}
+
+func (t *sqliteTx) saveHistory(ws gateway.WorkspaceID, c *gateway.Changes) error {
+	if len(c.PageViews) > 0 {
+		views := make([]*gateway.PageView, len(c.PageViews))
+		for i := range views {
+			views[i] = &c.PageViews[i]
+		}
+		slices.SortStableFunc(views, func(a, b *gateway.PageView) int { return cmp.Compare(a.ContactID, b.ContactID) })
+		err := t.w.insert(pageViewsTable, len(views), func(s *stmt, i int) {
+			v := views[i]
+			s.int(int64(ws))
+			s.int(int64(v.ContactID))
+			s.int(micros(v.At))
+			s.optional(v.Key)
+			s.optional(v.URL)
+			s.optional(v.Path)
+			s.optional(v.Title)
+			s.optional(v.Referrer)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(c.Events) > 0 {
+		events := slices.Clone(c.Events)
+		slices.SortStableFunc(events, func(a, b gateway.Event) int { return cmp.Compare(a.ContactID, b.ContactID) })
+		err := t.w.insert(eventsTable, len(events), func(s *stmt, i int) {
+			e := &events[i]
+			s.int(int64(ws))
+			s.int(int64(e.ContactID))
+			s.int(micros(e.At))
+			s.optional(e.Key)
+			s.text(string(e.Kind))
+			s.text(e.Name)
+			s.optional(e.Data)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for i := range c.Merges {
+		m := &c.Merges[i]
+		s, err := t.w.stmt(`INSERT INTO merges (workspace_id, at, made_by, rule, winner_id, loser_id, contact_before, contact_after) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
+		if err != nil {
+			return err
+		}
+		s.int(int64(ws))
+		s.int(micros(m.At))
+		s.text(m.By)
+		s.text(m.Rule)
+		s.int(int64(m.WinnerID))
+		s.int(int64(m.LoserID))
+		s.text(m.Before)
+		s.text(m.After)
+		if err := s.run(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *sqliteTx) saveRest(ws gateway.WorkspaceID, c *gateway.Changes) error {
+	if c.Visits != 0 {
+		s, err := t.w.stmt(`INSERT INTO visits (workspace_id, day, count) VALUES (?, ?, ?) ON CONFLICT (workspace_id, day) DO UPDATE SET count = count + excluded.count`)
+		if err != nil {
+			return err
+		}
+		s.int(int64(ws))
+		s.int(dayOf(c.VisitsAt))
+		s.int(c.Visits)
+		if err := s.run(); err != nil {
+			return err
+		}
+	}
+	for i := range c.Quarantine {
+		q := &c.Quarantine[i]
+		s, err := t.w.stmt(`INSERT INTO quarantine (workspace_id, at, body, reason) VALUES (?, ?, ?, ?)`)
+		if err != nil {
+			return err
+		}
+		s.int(int64(ws))
+		s.int(micros(q.At))
+		s.blob(q.Body)
+		s.text(q.Reason)
+		if err := s.run(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func contactID(c *gateway.Contact) int64 { return int64(c.ID) }
+func companyID(c *gateway.Company) int64 { return int64(c.ID) }
+
+// sortedByID returns xs in the order of their ids. They nearly always come so.
+func sortedByID[T any](xs []*T, id func(*T) int64) []*T {
+	byID := func(a, b *T) int { return cmp.Compare(id(a), id(b)) }
+	if slices.IsSortedFunc(xs, byID) {
+		return xs
+	}
+	xs = slices.Clone(xs)
+	slices.SortFunc(xs, byID)
+	return xs
+}
+
+// workspaceIDs is the kind under which sequences counts workspaces.
+const workspaceIDs gateway.IDKind = "workspace"
+
+func (w *sqliteWriter) createWorkspace(ctx context.Context, ws gateway.Workspace, keys []gateway.APIKey) (id gateway.WorkspaceID, err error) {
+	settings, err := json.Marshal(ws.Settings)
+	if err != nil {
+		return 0, err
+	}
+	err = w.transact(ctx, func() error {
+		next, err := w.nextIDs(workspaceIDs, 1)
+		if err != nil {
+			return err
+		}
+		s, err := w.stmt(`INSERT INTO workspaces (workspace_id, name, settings, created_at) VALUES (?, ?, ?, ?)`)
+		if err != nil {
+			return err
+		}
+		s.int(next)
+		s.text(ws.Name)
+		s.textBytes(settings)
+		s.int(micros(ws.CreatedAt))
+		if err := s.run(); err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if err := w.insertKey(next, k); err != nil {
+				return err
+			}
+		}
+		id = gateway.WorkspaceID(next)
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return id, nil
+}
+
+func (w *sqliteWriter) insertKey(ws int64, k gateway.APIKey) error {
+	s, err := w.stmt(`INSERT INTO api_keys (workspace_id, kind, secret, created_at) VALUES (?, ?, ?, ?)`)
+	if err != nil {
+		return err
+	}
+	s.int(ws)
+	s.text(string(k.Kind))
+	s.text(k.Secret)
+	s.int(micros(k.CreatedAt))
+	return s.run()
+}
+
+func (w *sqliteWriter) addAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error {
+	return w.transact(ctx, func() error {
+		s, err := w.stmt(`SELECT 1 FROM workspaces WHERE workspace_id = ?`)
+		if err != nil {
+			return err
+		}
+		s.int(int64(id))
+		found, err := s.step()
+		if err != nil {
+			return err
+		}
+		if !found {
+			return notFound("workspace")
+		}
+		s.reset()
+		return w.insertKey(int64(id), k)
+	})
+}
+
+func (w *sqliteWriter) updateSettings(ctx context.Context, id gateway.WorkspaceID, settings gateway.Settings) error {
+	text, err := json.Marshal(settings)
+	if err != nil {
+		return err
+	}
+	return w.transact(ctx, func() error {
+		s, err := w.stmt(`UPDATE workspaces SET settings = ? WHERE workspace_id = ?`)
+		if err != nil {
+			return err
+		}
+		s.textBytes(text)
+		s.int(int64(id))
+		if err := s.run(); err != nil {
+			return err
+		}
+		if w.engine.changes() == 0 {
+			return notFound("workspace")
+		}
+		return nil
+	})
+}
+
+// sweep is a place in the table messages.
+type sweep struct {
+	ws int64
+	id string
+}
+
+func (w *sqliteWriter) forgetMessages(ctx context.Context, before time.Time, limit int) (deleted int, err error) {
+	err = w.transact(ctx, func() error {
+		var old []sweep
+		at := w.sweep
+		s, err := w.stmt(`SELECT workspace_id, id, claimed_at FROM messages WHERE (workspace_id, id) > (?, ?) ORDER BY workspace_id, id LIMIT ?`)
+		if err != nil {
+			return err
+		}
+		s.int(at.ws)
+		s.blob([]byte(at.id))
+		s.int(int64(max(limit, 0)))
+		seen := 0
+		for {
+			row, err := s.step()
+			if err != nil {
+				return err
+			}
+			if !row {
+				break
+			}
+			seen++
+			at = sweep{ws: s.columnInt(0), id: s.columnText(1)}
+			if s.columnInt(2) < micros(before) {
+				old = append(old, at)
+			}
+		}
+		if seen < limit {
+			at = sweep{}
+		}
+		del, err := w.stmt(`DELETE FROM messages WHERE workspace_id = ? AND id = ?`)
+		if err != nil {
+			return err
+		}
+		for _, m := range old {
+			del.int(m.ws)
+			del.blob([]byte(m.id))
+			if err := del.run(); err != nil {
+				return err
+			}
+		}
+		w.sweep, deleted = at, len(old)
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return deleted, nil
+}

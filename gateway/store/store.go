@@ -1,0 +1,133 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"civgate/gateway"
+)
+
+var errClosed = errors.New("store is closed")
+
+// Store is a gateway.Store over a SQL database. Make one with Open.
+type Store struct {
+	reader
+	writer writer
+}
+
+var _ gateway.Store = (*Store)(nil)
+
+// writer is the part of a Store that differs from database to database.
+type writer interface {
+	update(ctx context.Context, fn func(gateway.Tx) error) error
+	createWorkspace(ctx context.Context, w gateway.Workspace, keys []gateway.APIKey) (gateway.WorkspaceID, error)
+	addAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error
+	updateSettings(ctx context.Context, id gateway.WorkspaceID, s gateway.Settings) error
+	forgetMessages(ctx context.Context, before time.Time, limit int) (int, error)
+	close() error
+}
+
+// Open opens the SQLite database file at path, makes it if there is none (its
+// folder must exist), and brings its schema up to date. One process at a time
+// may have a file open; keeping a second one out is the caller's task.
+func Open(ctx context.Context, path string) (*Store, error) {
+	if strings.Contains(path, "://") {
+		return nil, gateway.Errorf(gateway.CodeInvalid, "the database must be the path of a file, not a URL")
+	}
+	db, w, err := openSQLite(ctx, path)
+	if err != nil {
+		return nil, translate("open database", err)
+	}
+	return &Store{reader: reader{db: db}, writer: w}, nil
+}
+
+// Close stops the store's goroutines, moves what is in the log into the
+// database file and closes all connections. Calls after it fail with
+// CodeUnavailable.
+func (s *Store) Close() error {
+	return translate("close database", errors.Join(s.reader.db.Close(), s.writer.close()))
+}
+
+// Ping says whether the store can be read.
+func (s *Store) Ping(ctx context.Context) error {
+	var n int
+	return translate("ping", s.reader.db.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM workspaces LIMIT 1) AS w`).Scan(&n))
+}
+
+// Update runs fn in one write transaction; see gateway.Store. Fns run one at a
+// time, and fn must not call Update, CreateWorkspace, UpdateSettings or
+// ForgetMessages of the same store.
+func (s *Store) Update(ctx context.Context, fn func(tx gateway.Tx) error) error {
+	return translate("update", s.writer.update(ctx, fn))
+}
+
+// CreateWorkspace makes a workspace with its keys; see gateway.Store. The id and
+// the workspace of the keys are set by the store.
+func (s *Store) CreateWorkspace(ctx context.Context, w gateway.Workspace, keys ...gateway.APIKey) (gateway.WorkspaceID, error) {
+	id, err := s.writer.createWorkspace(ctx, w, keys)
+	return id, translate("create workspace", err)
+}
+
+// AddAPIKey gives a workspace another key, CodeNotFound if there is no such
+// workspace; see gateway.Store. The workspace of the key is set by the store.
+func (s *Store) AddAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error {
+	return translate("add key", s.writer.addAPIKey(ctx, id, k))
+}
+
+// UpdateSettings replaces the settings of a workspace, CodeNotFound if there is
+// no such workspace.
+func (s *Store) UpdateSettings(ctx context.Context, id gateway.WorkspaceID, settings gateway.Settings) error {
+	return translate("update settings", s.writer.updateSettings(ctx, id, settings))
+}
+
+// ForgetMessages deletes old message ids; see gateway.Store. After the last id
+// it starts over with the first.
+func (s *Store) ForgetMessages(ctx context.Context, before time.Time, limit int) (int, error) {
+	n, err := s.writer.forgetMessages(ctx, before, limit)
+	return n, translate("forget messages", err)
+}
+
+// InboxPosition is the Seq up to which the node's inbox is applied, 0 if it
+// never was.
+func (s *Store) InboxPosition(ctx context.Context, node string) (int64, error) {
+	var seq int64
+	err := s.reader.db.QueryRowContext(ctx, `SELECT seq FROM inbox_positions WHERE node = $1`, node).Scan(&seq)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return seq, translate("inbox position", err)
+}
+
+// micros is the stored form of a time: microseconds since 1970, 0 for none.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// moment is the time that micros stored.
+func moment(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(us).UTC()
+}
+
+// dayOf is the number of the UTC day of t, counted from 1970-01-01.
+func dayOf(t time.Time) int64 {
+	const day = int64(24 * time.Hour / time.Second)
+	s := t.Unix()
+	if s < 0 {
+		s -= day - 1
+	}
+	return s / day
+}
+
+func notFound(what string) error {
+	return &gateway.Error{Code: gateway.CodeNotFound, Message: fmt.Sprintf("there is no such %s", what)}
+}
