@@ -136,7 +136,7 @@ type Changes struct {
 	NewContacts  []*Contact
 	Contacts     []*Contact // changed, or merged
 	NewKeys      []VisitorKey
-	MovedKeys    []VisitorKey
+	MovedKeys    []VisitorKey // the same keys, of other contacts; CreatedAt stays
 	// NewMemberships are current, or carry the Until at which they ended within
 	// the batch; EndedMemberships were current before and carry theirs;
 	// ChangedMemberships are current and differ in Primary only.

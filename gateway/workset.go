@@ -343,7 +343,8 @@ func (ws *workset) attachKey(cs *contactState, key string, at time.Time) bool {
 	return true
 }
 
-// giveKey makes k one of the contact's keys.
+// giveKey makes k one of the contact's keys. A key keeps the time at which it
+// was first seen, whoever has it.
 func (ws *workset) giveKey(cs *contactState, k VisitorKey, isNew bool) {
 	k.ContactID = cs.c.ID
 	ws.byKey[k.Key] = cs.c.ID
@@ -352,6 +353,8 @@ func (ws *workset) giveKey(cs *contactState, k VisitorKey, isNew bool) {
 		ks = &keyState{isNew: isNew}
 		ws.keys[k.Key] = ks
 		ws.moved = append(ws.moved, ks)
+	} else {
+		k.CreatedAt = ks.CreatedAt
 	}
 	ks.VisitorKey = k
 	cs.gained = append(cs.gained, ks)
