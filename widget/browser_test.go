@@ -23,6 +23,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -32,12 +33,16 @@ import (
 // patience bounds every wait for the browser; nothing is expected to take that long.
 const patience = 30 * time.Second
 
-// browser is the one Chromium of the package. Each test opens a tab in a browser context of its own: own cookies, own storage.
+// browser is the one Chromium of the package. Each test has a tab in a browser context of its own: own cookies, own storage.
+// Tabs go from test to test, because opening one costs more than most tests do.
 var browser struct {
 	once   sync.Once
 	ctx    context.Context
 	cancel func()
 	err    error
+
+	mu   sync.Mutex
+	idle []*tab
 }
 
 func TestMain(m *testing.M) {
@@ -78,8 +83,9 @@ func startBrowser() error {
 
 // tab is one page of the browser.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
+	t       *testing.T
+	ctx     context.Context
+	scripts []page.ScriptIdentifier
 
 	mu      sync.Mutex
 	console []string
@@ -95,31 +101,68 @@ func newTab(t *testing.T) *tab {
 		}
 		t.Skipf("no chromium: %v", browser.err)
 	}
-	b := openTab(t, browser.ctx, chromedp.WithNewBrowserContext())
+	b := idleTab()
+	if b == nil {
+		b = openTab(t, browser.ctx, chromedp.WithNewBrowserContext())
+	}
+	b.t = t
 	t.Cleanup(func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if len(b.console) > 0 {
-			t.Errorf("the page's console isn't empty: %q", b.console)
+		if lines := b.logged(); len(lines) > 0 {
+			t.Errorf("the page's console isn't empty: %q", lines)
 		}
+		b.reset()
+		browser.mu.Lock()
+		browser.idle = append(browser.idle, b)
+		browser.mu.Unlock()
 	})
 	return b
 }
 
-// sibling opens another tab that shares cookies and storage with b.
+func idleTab() *tab {
+	browser.mu.Lock()
+	defer browser.mu.Unlock()
+	n := len(browser.idle)
+	if n == 0 {
+		return nil
+	}
+	b := browser.idle[n-1]
+	browser.idle = browser.idle[:n-1]
+	return b
+}
+
+// reset makes the tab as good as new. Storage needs no clearing: each test's server is another origin.
+func (b *tab) reset() {
+	b.do(chromedp.Navigate("about:blank"), func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		for _, id := range b.scripts {
+			if _, err := cdp.Call(ctx, t, page.RemoveScriptToEvaluateOnNewDocument, page.RemoveScriptToEvaluateOnNewDocumentParams{Identifier: id}); err != nil {
+				return chromedp.Void{}, err
+			}
+		}
+		_, err := cdp.Call(ctx, t, network.ClearBrowserCookies, cdp.Empty{})
+		return chromedp.Void{}, err
+	})
+	b.scripts = nil
+	b.logged()
+}
+
+// sibling opens another tab that shares cookies and storage with b, until the test ends.
 func (b *tab) sibling() *tab {
 	b.t.Helper()
-	return openTab(b.t, b.ctx)
+	s := openTab(b.t, b.ctx)
+	b.t.Cleanup(func() {
+		if err := chromedp.Cancel(s.ctx); err != nil {
+			b.t.Error(err)
+		}
+	})
+	return s
 }
 
 func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOption) *tab {
 	t.Helper()
 	b := &tab{t: t}
 	options = append(options, chromedp.WithListener(b.listen))
-	ctx, cancel := chromedp.NewContext(parent, options...)
-	t.Cleanup(cancel)
-	b.ctx = ctx
-	if err := chromedp.Do(ctx); err != nil {
+	b.ctx, _ = chromedp.NewContext(parent, options...) // ends with the browser, or by chromedp.Cancel
+	if err := chromedp.Do(b.ctx); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -174,7 +217,8 @@ func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 func (b *tab) before(script string) {
 	b.t.Helper()
 	b.do(func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		_, err := cdp.Call(ctx, t, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+		added, err := cdp.Call(ctx, t, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script})
+		b.scripts = append(b.scripts, added.Identifier)
 		return chromedp.Void{}, err
 	})
 }
