@@ -541,10 +541,7 @@ func (ws *workset) findCompany(cs *contactState, cp *CompanyPayload) (*companySt
 		return ws.companyIDs[cp.CustomID], nil
 	}
 	var own []*companyState
-	for _, m := range cs.memberships {
-		if m.ended {
-			continue
-		}
+	for _, m := range cs.current() {
 		co := ws.companies[m.CompanyID]
 		if co == nil {
 			return nil, fmt.Errorf("company %d of contact %d is not loaded", m.CompanyID, cs.c.ID)
@@ -592,21 +589,26 @@ func (ws *workset) link(cs *contactState, id CompanyID, source Source, by string
 	return true
 }
 
-// promote makes the oldest current membership primary if none is.
-func (cs *contactState) promote() {
-	var oldest *memberState
+// current returns the memberships that hold, oldest first.
+func (cs *contactState) current() []*memberState {
+	var out []*memberState
 	for _, m := range cs.memberships {
-		switch {
-		case m.ended:
-		case m.Primary:
-			return
-		case oldest == nil || m.Since.Before(oldest.Since):
-			oldest = m
+		if !m.ended {
+			out = append(out, m)
 		}
 	}
-	if oldest != nil {
-		oldest.Primary = true
-		oldest.changed = true
+	// The order must not depend on what this batch happened to load.
+	slices.SortFunc(out, func(a, b *memberState) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.CompanyID, b.CompanyID))
+	})
+	return out
+}
+
+// promote makes the oldest current membership primary if none is.
+func (cs *contactState) promote() {
+	current := cs.current()
+	if len(current) > 0 && !slices.ContainsFunc(current, func(m *memberState) bool { return m.Primary }) {
+		current[0].Primary, current[0].changed = true, true
 	}
 }
 
@@ -673,10 +675,18 @@ func (ws *workset) merge(loser, winner *contactState, rule Rule, at time.Time) e
 	if loser.c.Key != "" {
 		winner.c.Key = loser.c.Key
 	}
-	for _, m := range loser.memberships {
-		if m.ended {
-			continue
+	moving := loser.current()
+	// If the winner has no company, the loser's primary one is to become its.
+	slices.SortStableFunc(moving, func(a, b *memberState) int {
+		switch {
+		case a.Primary == b.Primary:
+			return 0
+		case a.Primary:
+			return -1
 		}
+		return 1
+	})
+	for _, m := range moving {
 		ws.link(winner, m.CompanyID, m.Source, m.By, m.Since)
 		m.ended, m.Until = true, at
 	}
@@ -775,15 +785,10 @@ func contactJSON(cs *contactState) string {
 		b = append(b, a.Value.Raw...)
 	}
 	b = append(b, `},"memberships":[`...)
-	first := true
-	for _, m := range cs.memberships {
-		if m.ended {
-			continue
-		}
-		if !first {
+	for i, m := range cs.current() {
+		if i > 0 {
 			b = append(b, ',')
 		}
-		first = false
 		b = append(b, `{"company_id":`...)
 		b = strconv.AppendInt(b, int64(m.CompanyID), 10)
 		b = append(b, `,"source":"`...)
