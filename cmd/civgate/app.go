@@ -1,0 +1,340 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"civgate/config"
+	"civgate/gateway"
+	"civgate/gateway/api"
+	"civgate/gateway/cache"
+	"civgate/gateway/inbox"
+	"civgate/gateway/store"
+	"civgate/web"
+	"civgate/widget"
+)
+
+// The time that a client has to send what it started. They bound what a
+// slow-loris holds: a connection and its buffers for this long.
+const (
+	headerTimeout = 5 * time.Second
+	readTimeout   = 15 * time.Second
+	idleTimeout   = 2 * time.Minute
+)
+
+// limitedNames is how many addresses and keys are counted at once.
+const limitedNames = 100_000
+
+// app is a running civgate.
+type app struct {
+	cfg    config.Config
+	log    *zap.Logger
+	lock   *flock.Flock
+	store  *store.Store
+	inbox  *inbox.File
+	server *http.Server
+	debug  *http.Server // nil unless debug_addr is set
+	addr   net.Addr
+	first  newWorkspace
+
+	done    chan struct{}      // closed when a stop begins: ends streams
+	stopRun context.CancelFunc // ends the applier and the housekeeping
+	running sync.WaitGroup
+	failed  chan error // what ended the server or the applier before its time
+}
+
+// serve runs civgate until ctx ends or a part of it fails, and stops it in
+// order.
+func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) error {
+	log, err := newLog(cfg, stderr)
+	if err != nil {
+		return err
+	}
+	a, err := start(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(stdout, a.welcome())
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case err = <-a.failed:
+	}
+	return errors.Join(err, a.stop())
+}
+
+func newLog(cfg config.Config, w io.Writer) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(cfg.LogLevel)
+	if err != nil {
+		return nil, fmt.Errorf("log_level: %w", err)
+	}
+	ec := zap.NewProductionEncoderConfig()
+	ec.EncodeTime = zapcore.RFC3339TimeEncoder
+	enc := zapcore.NewJSONEncoder(ec)
+	if cfg.LogFormat == "text" {
+		ec.EncodeLevel = zapcore.CapitalLevelEncoder
+		enc = zapcore.NewConsoleEncoder(ec)
+	}
+	return zap.New(zapcore.NewCore(enc, zapcore.Lock(zapcore.AddSync(w)), level)), nil
+}
+
+// start builds the parts and starts them; on an error it has stopped what it
+// had started.
+func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err error) {
+	a := &app{cfg: cfg, log: log, done: make(chan struct{}), failed: make(chan error, 3)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	path, err := cfg.SQLitePath()
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range []string{cfg.Data, filepath.Dir(path)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("data: make the folder: %w", err)
+		}
+	}
+	lock := flock.New(lockPath(cfg))
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("data: %w", err)
+	case !ok:
+		return nil, fmt.Errorf("data: another civgate works on %s: stop it first, or give this one another folder with --data", path)
+	}
+	a.lock = lock
+	if a.store, err = store.Open(ctx, path); err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	const node = "local"
+	position, err := a.store.InboxPosition(ctx, node)
+	if err != nil {
+		return nil, fmt.Errorf("read the inbox position: %w", err)
+	}
+	a.inbox, err = inbox.Open(ctx, filepath.Join(cfg.Data, "inbox"), position, inbox.Options{MaxPending: int64(cfg.MaxPending)})
+	if err != nil {
+		return nil, fmt.Errorf("data: %w", err)
+	}
+	if a.first, err = firstWorkspace(ctx, a.store, cfg); err != nil {
+		return nil, err
+	}
+	var limiter gateway.Limiter
+	if cfg.Limits == "on" {
+		limiter = cache.NewLimiter(map[string]cache.Limit{
+			"ip":  {PerSecond: cfg.LimitIP, Burst: int(10 * cfg.LimitIP)},
+			"key": {PerSecond: cfg.LimitKey, Burst: int(10 * cfg.LimitKey)},
+		}, limitedNames, time.Now)
+	}
+	gw := gateway.New(gateway.Config{
+		Store: a.store, Inbox: a.inbox, Cache: cache.New(cfg.CacheSize), Log: log, Limiter: limiter, Node: node,
+	})
+	handler, err := a.handler(gw, limiter)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", cfg.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("addr: %w", err)
+	}
+	a.addr = listener.Addr()
+	a.server = newServer(handler, log)
+	if cfg.DebugAddr != "" {
+		debugListener, err := net.Listen("tcp", cfg.DebugAddr)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("debug_addr: %w", err), listener.Close())
+		}
+		a.debug = newServer(profiler(), log)
+		a.serveOn(a.debug, debugListener)
+	}
+
+	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a.stopRun = cancel
+	a.running.Go(func() {
+		if err := gw.Run(runCtx); runCtx.Err() == nil {
+			a.failed <- err
+		}
+	})
+	a.running.Go(func() { a.housekeep(runCtx, gw) })
+	a.serveOn(a.server, listener)
+	return a, nil
+}
+
+func newServer(h http.Handler, log *zap.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          zap.NewStdLog(log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+	}
+}
+
+func (a *app) serveOn(s *http.Server, l net.Listener) {
+	a.running.Go(func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			a.failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+		}
+	})
+}
+
+// handler puts all routes together.
+func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handler, error) {
+	proxies, err := a.cfg.Proxies()
+	if err != nil {
+		return nil, err
+	}
+	e := echo.New()
+	e.IPExtractor = api.IPExtractor(proxies)
+	e.Use(middleware.Recover(), middleware.RequestIDWithConfig(middleware.RequestIDConfig{
+		// Payloads come by the thousand and are known by their message ids.
+		Skipper: func(c echo.Context) bool { return c.Path() == a.cfg.IngestPath },
+	}))
+	server := api.New(api.Settings{Reader: gw.Read(), Log: a.log, TrustedProxies: proxies})
+	server.Mount(e)
+	server.MountIngest(e, api.Ingest{Path: a.cfg.IngestPath, Gateway: gw, Limiter: limiter})
+	widget.Mount(e, widget.Settings{ScriptPath: a.cfg.ScriptPath, IngestPath: a.cfg.IngestPath})
+	if a.cfg.Demo {
+		web.MountDemo(e, web.Demo{
+			Read: gw.Read(), Workspace: a.first.id, APIKey: a.first.apiKey, Changed: gw.Changed,
+			ScriptPath: a.cfg.ScriptPath, Log: a.log, Done: a.done,
+		})
+		e.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/demo") })
+	}
+	return e, nil
+}
+
+// profiler serves Go's own profiles.
+func profiler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// housekeep deletes what has served its time, a little at a time.
+func (a *app) housekeep(ctx context.Context, gw *gateway.Gateway) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := gw.Forget(ctx); err != nil && ctx.Err() == nil {
+				a.log.Warn("housekeeping", zap.Error(err))
+			}
+		}
+	}
+}
+
+// stop ends the app in order: no new requests, then the inbox is applied as
+// far as time allows, then everything is closed. What the inbox still holds is
+// applied at the next start.
+func (a *app) stop() error {
+	deadline := time.Now().Add(a.cfg.DrainTimeout)
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	close(a.done)
+	if err := a.server.Shutdown(ctx); err != nil {
+		a.log.Warn("some requests did not end in time", zap.Error(err))
+		_ = a.server.Close() // whoever is still there is cut off
+	}
+	for a.inbox.Pending() > 0 && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if n := a.inbox.Pending(); n > 0 {
+		a.log.Warn("payloads wait in the inbox for the next start", zap.Int64("inbox_pending", n))
+	}
+	return a.close()
+}
+
+// close releases what start took, as far as it came.
+func (a *app) close() error {
+	var errs []error
+	if a.debug != nil {
+		errs = append(errs, a.debug.Close())
+	}
+	if a.server != nil {
+		errs = append(errs, a.server.Close())
+	}
+	if a.stopRun != nil {
+		a.stopRun()
+	}
+	a.running.Wait()
+	if a.inbox != nil {
+		errs = append(errs, a.inbox.Close())
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Unlock())
+	}
+	return errors.Join(errs...)
+}
+
+// welcome is what a newcomer needs to know.
+func (a *app) welcome() string {
+	cfg := a.cfg
+	if host, _, err := net.SplitHostPort(cfg.Addr); err == nil {
+		// With port 0 the system has chosen one.
+		if _, port, err := net.SplitHostPort(a.addr.String()); err == nil {
+			cfg.Addr = net.JoinHostPort(host, port)
+		}
+	}
+	origin := cfg.Origin()
+	text := "\ncivgate is ready at " + origin + "\n\n"
+	if cfg.Demo {
+		text += "  Open the demo:   " + origin + "/demo\n"
+	}
+	text += "  Health:          " + origin + "/healthz\n"
+	if a.first.token != "" {
+		text += "  REST token:      " + a.first.token + "\n" +
+			"  Try it:          curl -H 'Authorization: Token " + a.first.token + "' " + origin + "/api/public/users/\n"
+	} else {
+		text += "  REST token:      shown when it was made; another: civgate workspace token " + fmt.Sprint(int64(a.first.id)) + "\n"
+	}
+	text += fmt.Sprintf(`
+Paste this before </body> of your pages:
+
+<script data-cfasync="false" type="text/javascript">
+  window.civchat = {
+    apiKey: %q
+  };
+</script>
+<script data-cfasync="false" type="text/javascript" src="%s%s"></script>
+
+For people who are logged in, add what you know of them:
+
+  window.civchat = {
+    apiKey: %q,
+    user_id: "42",
+    email: "ada@acme.example",
+    name: "Ada Lovelace",
+    company: { company_id: "c7", name: "Acme" }
+  };
+
+`, a.first.apiKey, origin, cfg.ScriptPath, a.first.apiKey)
+	if n := a.inbox.Pending(); n > 0 {
+		text += plural(n, "payload") + " of the last run are being applied.\n\n"
+	}
+	return text
+}

@@ -1,0 +1,140 @@
+// Command civgate is the gateway: one binary that serves the widget, takes
+// what it sends, applies it and reads it back.
+//
+// This package turns the command line into settings, builds the parts, starts
+// them and stops them in order. It holds no rules of the domain.
+//
+// Decisions
+//
+//   - The flags are made from config.Config, so that a setting has one
+//     definition. kong parses them; which source wins is config's business.
+//   - Commands beside serve open the data themselves, next to a running server:
+//     SQLite keeps the two apart. Only serve takes the lock of the data folder,
+//     because two appliers on one file would each think that they are alone.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"reflect"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"civgate/config"
+)
+
+// version is set by release builds: -ldflags "-X main.version=1.2.3".
+var version = ""
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// The exit codes of the command.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2 // wrong command line or settings
+)
+
+type commandLine struct {
+	Config    string           `help:"YAML file with settings." placeholder:"FILE" type:"path"`
+	Serve     struct{}         `cmd:"" default:"1" help:"Run the gateway (default)."`
+	Workspace workspaceCommand `cmd:"" help:"List, make and change workspaces."`
+	Version   struct{}         `cmd:"" help:"Print the version."`
+}
+
+// run is the whole program in given surroundings; it returns the exit code.
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	var cl commandLine
+	flags := settingFlags()
+	exited := -1
+	parser, err := kong.New(&cl,
+		kong.Name("civgate"),
+		kong.Description("Self-hosted gateway for the window.civchat website snippet: contacts, companies and the links between them. Every setting is a flag, a CIVGATE_ variable or a line of a YAML file; the first of these wins."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.Embed(flags.Addr().Interface()),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "civgate:", err)
+		return exitFailed
+	}
+	kctx, err := parser.Parse(args)
+	switch {
+	case exited >= 0: // --help has been written
+		return exited
+	case err != nil:
+		fmt.Fprintln(stderr, "civgate:", err)
+		return exitUsage
+	}
+	command := kctx.Command()
+	if command == "version" {
+		fmt.Fprintln(stdout, versionText())
+		return exitOK
+	}
+	cfg, err := config.Load(cl.Config, environ, flagValues(flags))
+	if err != nil {
+		fmt.Fprintln(stderr, "civgate:", err)
+		return exitUsage
+	}
+	if command == "serve" {
+		err = serve(ctx, cfg, stdout, stderr)
+	} else {
+		err = cl.Workspace.run(ctx, command, cfg, stdout)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "civgate:", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// settingFlags makes a struct with an optional text for every setting, as kong
+// wants to have flags described.
+func settingFlags() reflect.Value {
+	var fields []reflect.StructField
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[config.Config]()) {
+		name := strings.ReplaceAll(f.Tag.Get("koanf"), "_", "-")
+		fields = append(fields, reflect.StructField{
+			Name: f.Name, Type: reflect.TypeFor[*string](),
+			Tag: reflect.StructTag(fmt.Sprintf(`name:%q help:%q placeholder:"VALUE"`, name, f.Tag.Get("help"))),
+		})
+	}
+	return reflect.New(reflect.StructOf(fields)).Elem()
+}
+
+// flagValues returns the flags that were given, by the name of their setting.
+func flagValues(flags reflect.Value) map[string]string {
+	given := make(map[string]string)
+	for i, name := range config.Names() {
+		if v, _ := flags.Field(i).Interface().(*string); v != nil {
+			given[name] = *v
+		}
+	}
+	return given
+}
+
+func versionText() string {
+	v := version
+	info, ok := debug.ReadBuildInfo()
+	if v == "" && ok {
+		v = info.Main.Version
+	}
+	if v == "" {
+		v = "(devel)"
+	}
+	if !ok {
+		return "civgate " + v
+	}
+	return "civgate " + v + ", " + info.GoVersion
+}

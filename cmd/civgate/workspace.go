@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"civgate/config"
+	"civgate/gateway"
+	"civgate/gateway/store"
+)
+
+type workspaceCommand struct {
+	List   struct{} `cmd:"" help:"List the workspaces with their apiKeys."`
+	Create struct {
+		Name string `arg:"" help:"Name of the workspace."`
+	} `cmd:"" help:"Make a workspace; prints its apiKey and its REST token once."`
+	Token struct {
+		ID int64 `arg:"" help:"Id of the workspace."`
+	} `cmd:"" help:"Make another REST token and print it once."`
+	Set struct {
+		ID                    int64   `arg:"" help:"Id of the workspace."`
+		Origins               *string `help:"Host names whose pages may send, with commas; *.acme.com takes all below it; empty: all." placeholder:"HOSTS"`
+		UnifiedIdentification *bool   `help:"Whether an e-mail without a user_id finds an existing contact." negatable:""`
+		VerifyIdentity        *bool   `help:"Whether payloads with a user_id or e-mail need a valid user_hash." negatable:""`
+	} `cmd:"" help:"Change the settings of a workspace."`
+}
+
+// run carries out one of the workspace commands on the stored data.
+func (c *workspaceCommand) run(ctx context.Context, command string, cfg config.Config, out io.Writer) (err error) {
+	path, err := cfg.SQLitePath()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("there is no data at %s yet: start civgate once, or name the folder with --data", path)
+	}
+	st, err := store.Open(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if errClose := st.Close(); err == nil {
+			err = errClose
+		}
+	}()
+	switch verb, _, _ := strings.Cut(strings.TrimPrefix(command, "workspace "), " "); verb {
+	case "create":
+		w, err := createWorkspace(ctx, st, c.Create.Name, "", "")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "workspace %d\napiKey     %s\nREST token %s\n", w.id, w.apiKey, w.token)
+		return nil
+	case "token":
+		token := newToken()
+		if err := st.AddAPIKey(ctx, gateway.WorkspaceID(c.Token.ID), restKey(token)); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "REST token %s\n", token)
+		return nil
+	case "set":
+		return c.set(ctx, st, out)
+	default:
+		return listWorkspaces(ctx, st, out)
+	}
+}
+
+func (c *workspaceCommand) set(ctx context.Context, st *store.Store, out io.Writer) error {
+	all, err := st.Workspaces(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range all {
+		if int64(w.ID) != c.Set.ID {
+			continue
+		}
+		if c.Set.Origins != nil {
+			w.Settings.Origins = nil
+			for h := range strings.SplitSeq(*c.Set.Origins, ",") {
+				if h = strings.ToLower(strings.TrimSpace(h)); h == "" {
+					continue
+				}
+				if strings.ContainsAny(h, "/:@ ") || strings.Contains(strings.TrimPrefix(h, "*."), "*") {
+					return fmt.Errorf("%q is not a host name such as acme.com or *.acme.com", h)
+				}
+				w.Settings.Origins = append(w.Settings.Origins, h)
+			}
+		}
+		if c.Set.UnifiedIdentification != nil {
+			w.Settings.UnifiedIdentification = *c.Set.UnifiedIdentification
+		}
+		if c.Set.VerifyIdentity != nil {
+			w.Settings.VerifyIdentity = *c.Set.VerifyIdentity
+			if w.Settings.VerifyIdentity && w.Settings.IdentitySecret == "" {
+				w.Settings.IdentitySecret = newToken()
+				fmt.Fprintf(out, "identity secret %s\nuser_hash is the hex HMAC-SHA256 of user_id (else of email) under it, made on your server.\n", w.Settings.IdentitySecret)
+			}
+		}
+		return st.UpdateSettings(ctx, w.ID, w.Settings)
+	}
+	return fmt.Errorf("there is no workspace %d", c.Set.ID)
+}
+
+func listWorkspaces(ctx context.Context, st *store.Store, out io.Writer) error {
+	all, err := st.Workspaces(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range all {
+		keys, err := st.APIKeys(ctx, w.ID)
+		if err != nil {
+			return err
+		}
+		var widget []string
+		for _, k := range keys {
+			if k.Kind == gateway.KeyWidget {
+				widget = append(widget, k.Secret)
+			}
+		}
+		fmt.Fprintf(out, "%d\t%s\t%s\n", w.ID, strings.Join(widget, ","), w.Name)
+	}
+	return nil
+}
+
+// newWorkspace is a workspace just made, with its secrets in clear.
+type newWorkspace struct {
+	id            gateway.WorkspaceID
+	apiKey, token string
+}
+
+// createWorkspace makes a workspace; secrets that are "" are made up.
+func createWorkspace(ctx context.Context, st gateway.Store, name, apiKey, token string) (newWorkspace, error) {
+	made := newWorkspace{apiKey: apiKey, token: token}
+	if made.token == "" {
+		made.token = newToken()
+	}
+	for try := 0; ; try++ {
+		if apiKey == "" {
+			made.apiKey = newAPIKey()
+		}
+		id, err := st.CreateWorkspace(ctx,
+			gateway.Workspace{Name: name, CreatedAt: time.Now().UTC(), Settings: gateway.DefaultSettings()},
+			gateway.APIKey{Kind: gateway.KeyWidget, Secret: made.apiKey, CreatedAt: time.Now().UTC()},
+			restKey(made.token))
+		if gateway.CodeOf(err) == gateway.CodeConflict && apiKey == "" && try < 10 {
+			continue // six characters may be taken
+		}
+		made.id = id
+		return made, err
+	}
+}
+
+// newAPIKey returns six letters and digits (contract, section 1.1).
+func newAPIKey() string { return rand.Text()[:6] }
+
+// newToken returns 64 characters (contract, section 1.1).
+func newToken() string {
+	var b [32]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}
+
+func restKey(token string) gateway.APIKey {
+	sum := sha256.Sum256([]byte(token))
+	return gateway.APIKey{Kind: gateway.KeyREST, Secret: hex.EncodeToString(sum[:]), CreatedAt: time.Now().UTC()}
+}
+
+// firstWorkspace is the workspace that the settings speak of and the newcomer
+// starts with: made when there is none yet. The token is "" unless it was made
+// or given.
+func firstWorkspace(ctx context.Context, st gateway.Store, cfg config.Config) (newWorkspace, error) {
+	all, err := st.Workspaces(ctx)
+	if err != nil {
+		return newWorkspace{}, fmt.Errorf("list workspaces: %w", err)
+	}
+	if len(all) == 0 {
+		w, err := createWorkspace(ctx, st, "My workspace", cfg.APIKey, cfg.RESTToken)
+		if err != nil {
+			return w, fmt.Errorf("make the first workspace: %w", err)
+		}
+		return w, nil
+	}
+	w := newWorkspace{id: all[0].ID, apiKey: cfg.APIKey, token: cfg.RESTToken}
+	keys, err := st.APIKeys(ctx, w.id)
+	if err != nil {
+		return w, fmt.Errorf("list keys: %w", err)
+	}
+	has := func(k gateway.APIKey) bool {
+		for _, h := range keys {
+			if h.Kind == k.Kind && h.Secret == k.Secret {
+				return true
+			}
+		}
+		return false
+	}
+	// Keys that the settings name and the data doesn't know yet are added, so
+	// that a script's settings hold on old data too.
+	for _, k := range []struct {
+		name, given string
+		key         gateway.APIKey
+	}{
+		{"api_key", cfg.APIKey, gateway.APIKey{Kind: gateway.KeyWidget, Secret: cfg.APIKey, CreatedAt: time.Now().UTC()}},
+		{"rest_token", cfg.RESTToken, restKey(cfg.RESTToken)},
+	} {
+		if k.given == "" || has(k.key) {
+			continue
+		}
+		if err := st.AddAPIKey(ctx, w.id, k.key); err != nil {
+			return w, fmt.Errorf("%s: %w", k.name, err)
+		}
+	}
+	for _, k := range keys {
+		if w.apiKey == "" && k.Kind == gateway.KeyWidget {
+			w.apiKey = k.Secret
+		}
+	}
+	return w, nil
+}
+
+// lockPath is the file whose lock says that a server works on the data.
+func lockPath(cfg config.Config) string {
+	path, err := cfg.SQLitePath()
+	if err != nil {
+		return filepath.Join(cfg.Data, "civgate.lock")
+	}
+	return path + ".lock"
+}
+
+func plural(n int64, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.FormatInt(n, 10) + " " + word + "s"
+}

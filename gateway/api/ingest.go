@@ -1,0 +1,175 @@
+package api
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/rs/cors"
+
+	"civgate/gateway"
+)
+
+// Acceptor takes payloads; gateway.Gateway is the one there is.
+type Acceptor interface {
+	Accept(ctx context.Context, r gateway.Request) (results []gateway.Result, batch bool, err error)
+	Pending() int64
+}
+
+// Ingest is what the ingest endpoint works with.
+type Ingest struct {
+	Path    string // where it is served, such as "/ingest"
+	Gateway Acceptor
+	// Limiter bounds the requests of one address, under "ip:" and the address;
+	// nil: no limits.
+	Limiter gateway.Limiter
+}
+
+// MountIngest registers POST on i.Path for the pages of any site, and GET
+// /healthz.
+func (s *Server) MountIngest(e *echo.Echo, i Ingest) {
+	anySite := cors.New(cors.Options{
+		AllowedOrigins: []string{"*"},
+		AllowedMethods: []string{http.MethodPost},
+		AllowedHeaders: []string{"*"},
+		ExposedHeaders: []string{"Retry-After"},
+		MaxAge:         86400,
+	})
+	e.Match([]string{http.MethodPost, http.MethodOptions}, i.Path, func(c echo.Context) error {
+		return s.ingest(c, i)
+	}, echo.WrapMiddleware(anySite.Handler))
+	e.GET("/healthz", func(c echo.Context) error {
+		c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
+		return writeJSON(c, http.StatusOK, struct {
+			Status  string `json:"status"`
+			Pending int64  `json:"inbox_pending"`
+		}{"ok", i.Gateway.Pending()})
+	})
+}
+
+// ingest answers POST /ingest (design, section 3).
+func (s *Server) ingest(c echo.Context, i Ingest) error {
+	r := c.Request()
+	if r.Method == http.MethodOptions {
+		c.Response().Header().Set("Allow", "POST, OPTIONS")
+		return c.NoContent(http.StatusNoContent)
+	}
+	ip, _ := netip.ParseAddr(c.RealIP()) // an unknown address is nobody's
+	if i.Limiter != nil && ip.IsValid() {
+		if ok, after := i.Limiter.Allow(r.Context(), "ip:"+limitedAddr(ip), 1); !ok {
+			return s.ingestError(c, 0, &gateway.Error{Code: gateway.CodeRateLimited, Message: "too many requests from this address; slow down", RetryAfter: after})
+		}
+	}
+	body, err := readBody(c.Response(), r)
+	if err != nil {
+		return s.ingestError(c, 0, err)
+	}
+	results, batch, err := i.Gateway.Accept(r.Context(), gateway.Request{Body: body, Origin: r.Header.Get(echo.HeaderOrigin), IP: ip})
+	if err != nil {
+		return s.ingestError(c, 0, err)
+	}
+	if !batch {
+		return writeResult(c, results[0])
+	}
+	answers := make([]any, len(results))
+	for n, res := range results {
+		if res.Err == nil {
+			answers[n] = ingestOK{"ok", res.Warnings}
+			continue
+		}
+		e, _ := s.edgeError(c, 0, res.Err)
+		answers[n] = ingestFailure{ingestProblem{e.Code, e.Message, e.Field}}
+	}
+	return writeJSON(c, http.StatusOK, struct {
+		Results []any `json:"results"`
+	}{answers})
+}
+
+// limitedAddr is the part of an address that one household holds: all of an
+// IPv4 address, the /64 of an IPv6 one.
+func limitedAddr(a netip.Addr) string {
+	if a.Is4() || a.Is4In6() {
+		return a.Unmap().String()
+	}
+	p, err := a.Prefix(64)
+	if err != nil {
+		return a.String()
+	}
+	return p.Addr().String()
+}
+
+type ingestOK struct {
+	Status   string            `json:"status"`
+	Warnings []gateway.Warning `json:"warnings,omitempty"`
+}
+
+var answerOK = []byte(`{"status":"ok"}` + "\n")
+
+// writeResult answers a single accepted payload. Nearly all answers are this
+// one, without warnings, so it costs no encoding.
+func writeResult(c echo.Context, res gateway.Result) error {
+	if len(res.Warnings) == 0 {
+		return c.Blob(http.StatusOK, "application/json", answerOK)
+	}
+	return writeJSON(c, http.StatusOK, ingestOK{"ok", res.Warnings})
+}
+
+// readBody reads what was posted, unpacked, up to gateway.MaxBody. What is
+// longer is a CodeTooLarge however it is packed.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	tooLarge := gateway.Errorf(gateway.CodeTooLarge, "the body is larger than %d bytes: send at most %d payloads of at most %d bytes each", gateway.MaxBody, gateway.MaxBatch, gateway.MaxPayload)
+	if r.ContentLength > gateway.MaxBody {
+		return nil, tooLarge
+	}
+	var body bytes.Buffer
+	switch coding := strings.ToLower(strings.TrimSpace(r.Header.Get(echo.HeaderContentEncoding))); coding {
+	case "", "identity":
+		if r.ContentLength >= 0 {
+			// Of a known length: read into just as much memory, as the inbox keeps it.
+			exact := make([]byte, r.ContentLength)
+			if _, err := io.ReadFull(r.Body, exact); err != nil {
+				return nil, badBody(err)
+			}
+			return exact, nil
+		}
+		_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, gateway.MaxBody))
+		if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
+			return nil, tooLarge
+		} else if err != nil {
+			return nil, badBody(err)
+		}
+	case "gzip":
+		packed, err := gzip.NewReader(http.MaxBytesReader(w, r.Body, gateway.MaxBody))
+		if err != nil {
+			return nil, badBody(err)
+		}
+		// One byte more than allowed tells too much from just enough; the rest of
+		// a bomb is never unpacked.
+		n, err := body.ReadFrom(io.LimitReader(packed, gateway.MaxBody+1))
+		if n > gateway.MaxBody {
+			return nil, tooLarge
+		}
+		if err != nil {
+			return nil, badBody(err)
+		}
+	default:
+		return nil, gateway.Errorf(gateway.CodeInvalidPayload, "the body is encoded in a way that is not understood here: send it plain or with gzip")
+	}
+	return body.Bytes(), nil
+}
+
+// badBody says why a body could not be read. That the client was too slow or
+// went away is its fault, not ours.
+func badBody(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return &gateway.Error{Code: gateway.CodeInvalidPayload, Message: "the body did not arrive in time", Err: err}
+	}
+	return &gateway.Error{Code: gateway.CodeInvalidPayload, Message: "the body could not be read to its end", Err: err}
+}
