@@ -28,7 +28,7 @@ type fakeServer struct {
 	answers  func(request int64) (status int, header http.Header)   // other than 200 instead of storing
 	drops    func(request int64) (beforeStoring, afterStoring bool) // close the connection
 	items    func(payload int64) *apiError                          // error of one payload
-	stores   func(payload int64) int                                // how often to apply it: 0 loses it
+	stores   func(message int64) int                                // how often to apply it: 0 loses it
 	keeps    bool                                                   // what is refused is stored all the same
 	forgets  bool                                                   // message ids are not remembered
 	unmerged bool                                                   // anonymous visitors stay when they log in
@@ -198,12 +198,12 @@ func (s *fakeServer) ingest(w http.ResponseWriter, r *http.Request) {
 				continue
 			}
 		}
-		times := 1
-		if s.stores != nil {
-			times = s.stores(s.payloads)
-		}
 		if !s.messages[p.Envelope.ID] || s.forgets {
 			s.messages[p.Envelope.ID] = true
+			times := 1
+			if s.stores != nil {
+				times = s.stores(int64(len(s.messages)))
+			}
 			for range times {
 				s.apply(p)
 			}

@@ -24,7 +24,17 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv(asProgram, "1"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	dir, err := os.MkdirTemp("", "civload-test-*")
+	if err != nil {
+		panic(err)
+	}
+	buildDir = dir
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		if err := os.RemoveAll(dir); err != nil {
+			panic(err)
+		}
+		os.Exit(status)
+	}))
 }
 
 // civload runs the program's code in this process.
