@@ -293,19 +293,14 @@ func (k keyset[T]) read(s *Server, r *request) (rows []T, p page, err error) {
 		return nil, p, err
 	}
 	var at cursor // the zero cursor is the start
-	switch text := r.QueryParam("cursor"); {
-	case text != "":
-		if at, err = parseCursor(k.list, text); err != nil {
-			return nil, p, err
-		}
-	default:
-		skip, err := r.skip(limit)
-		if err != nil {
-			return nil, p, err
-		}
-		if at.id, err = k.skip(skip); err != nil {
-			return nil, p, err
-		}
+	var skip int
+	if text := r.QueryParam("cursor"); text != "" {
+		at, err = parseCursor(k.list, text)
+	} else if skip, err = r.skip(limit); err == nil {
+		at.id, err = k.skip(skip)
+	}
+	if err != nil {
+		return nil, p, err
 	}
 
 	var more bool
@@ -327,6 +322,9 @@ func (k keyset[T]) read(s *Server, r *request) (rows []T, p page, err error) {
 	if rows, err = k.before(at.id, limit+1); err != nil {
 		return nil, p, err
 	}
+	if len(rows) == 0 && skip > 0 {
+		return nil, p, errNotFound
+	}
 	if len(rows) > limit {
 		rows = rows[:limit]
 		p.Next = s.link(r, cursor{list: k.list, id: k.id(rows[limit-1])})
@@ -345,7 +343,7 @@ func (k keyset[T]) skip(n int) (before int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if len(rows) < min(n, step) {
+		if len(rows) == 0 {
 			return 0, errNotFound
 		}
 		n -= len(rows)
