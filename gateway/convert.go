@@ -83,14 +83,10 @@ func openJSON(body []byte) *jsonReader {
 	return r
 }
 
-// close gives the reader back. The decoder still refers to the body, which is
-// worth a reset only when that is large.
+// close gives the reader back, without the body.
 func (r *jsonReader) close() {
-	large := r.buf.Cap() > MaxPayload
 	r.buf = bytes.Buffer{}
-	if large {
-		r.dec.Reset(&r.buf)
-	}
+	r.dec.Reset(&r.buf)
 	jsonReaders.Put(r)
 }
 
@@ -565,8 +561,8 @@ func timeValue(s, raw string) (Value, bool) {
 // isCanonicalDatetime reports whether s, which is a datetime, is written as
 // datetimes are stored.
 func isCanonicalDatetime(s string) bool {
-	last := len(s) - 1
-	return s[10] == 'T' && s[last] == 'Z' && (len(s) == 20 || len(s) <= 27 && s[19] == '.' && s[last-1] != '0')
+	n := len(s)
+	return n >= 20 && n <= 27 && s[10] == 'T' && s[n-1] == 'Z' && (n == 20 || s[19] == '.' && s[n-2] != '0')
 }
 
 // ParseValue types a JSON text at first sight, as for an unknown attribute: a
@@ -658,6 +654,15 @@ func Text(v Value) string {
 		return strings.Join(texts, ", ")
 	}
 	return v.Raw
+}
+
+// Number returns the number in v as a float64, and whether v is one.
+func Number(v Value) (float64, bool) {
+	if v.Type != TypeNumber {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(v.Raw, 64)
+	return f, err == nil && !math.IsInf(f, 0)
 }
 
 // Items returns the elements of a list: texts, numbers and booleans. Of any

@@ -40,7 +40,7 @@ func NormalizeEmail(s string) (email, key string, ok bool) {
 		return "", "", false
 	}
 	local, domain := email[:at], email[at+1:]
-	if hasPrefixFold(local, "mailto:") || !isDotString(local) {
+	if !isDotString(local) {
 		return "", "", false
 	}
 	keyLocal := strings.ToLower(local)
@@ -78,10 +78,6 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
-}
-
-func hasPrefixFold(s, prefix string) bool {
-	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // isDotString reports whether s is a Dot-string (RFC 5321, section 4.1.2) of
@@ -368,13 +364,16 @@ func parseOffset(s string) (time.Duration, bool) {
 // apart: all behind /24 for IPv4 (also when mapped into IPv6) and behind /48 for
 // IPv6. It returns "" for an invalid address.
 func MaskIP(a netip.Addr) string {
-	a = a.Unmap().WithZone("")
+	if !a.IsValid() {
+		return ""
+	}
+	a = a.Unmap()
 	bits := 48
 	if a.Is4() {
 		bits = 24
 	}
-	p, err := a.Prefix(bits)
-	if err != nil || !a.IsValid() {
+	p, err := a.WithZone("").Prefix(bits)
+	if err != nil {
 		return ""
 	}
 	return p.Addr().String()

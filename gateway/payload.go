@@ -194,14 +194,15 @@ func ParsePayload(body []byte) (*Payload, []Warning, error) {
 	if len(body) > MaxPayload {
 		return nil, nil, Errorf(CodeTooLarge, "send at most %d bytes a payload; this one has %d", MaxPayload, len(body))
 	}
-	body = trimBody(body)
-	if len(body) == 0 {
+	body = trimMark(body)
+	first := firstByte(body)
+	if first == 0 {
 		return nil, nil, Errorf(CodeInvalidPayload, "the body is empty; send a civchat object as JSON")
 	}
 	if err := checkJSON(body); err != nil {
 		return nil, nil, invalidJSON(err)
 	}
-	if body[0] != '{' {
+	if first != '{' {
 		return nil, nil, Errorf(CodeInvalidPayload, "send one JSON object with the keys of window.civchat")
 	}
 	ps := parser{p: new(Payload)}
@@ -218,8 +219,8 @@ func SplitBatch(body []byte) (items [][]byte, batch bool, err error) {
 	if len(body) > MaxBody {
 		return nil, false, Errorf(CodeTooLarge, "send at most %d bytes; this body has %d", MaxBody, len(body))
 	}
-	body = trimBody(body)
-	if len(body) == 0 || body[0] != '[' {
+	body = trimMark(body)
+	if firstByte(body) != '[' {
 		return [][]byte{body}, false, nil
 	}
 	r := openJSON(body)
@@ -254,17 +255,25 @@ func SplitBatch(body []byte) (items [][]byte, batch bool, err error) {
 	return items, true, nil
 }
 
-// trimBody cuts a byte order mark and white space.
-func trimBody(body []byte) []byte {
-	body = bytes.TrimPrefix(body, []byte("\uFEFF"))
-	return bytes.Trim(body, " \t\r\n")
+// trimMark cuts a byte order mark.
+func trimMark(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\uFEFF")) }
+
+// firstByte returns the first byte of body that is no white space, 0 if there
+// is none.
+func firstByte(body []byte) byte {
+	body = bytes.TrimLeft(body, " \t\r\n")
+	if len(body) == 0 {
+		return 0
+	}
+	return body[0]
 }
 
+// invalidJSON says where and what is wrong with a text that is no JSON.
 func invalidJSON(err error) *Error {
 	e := &Error{Code: CodeInvalidPayload, Message: "send valid JSON", Err: err}
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
-		e.Message = fmt.Sprintf("send valid JSON; there is a mistake at byte %d", syntax.ByteOffset)
+		e.Message = fmt.Sprintf("send valid JSON; at byte %d: %v", syntax.ByteOffset, syntax.Err)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			e.Message = fmt.Sprintf("send the whole JSON text; this one ends at byte %d", syntax.ByteOffset)
 		}
@@ -468,19 +477,17 @@ func (ps *parser) email(t token) {
 	}
 	s, f := unquote(t)
 	s = strings.TrimSpace(s)
-	if s == "" && f == 0 {
-		return
-	}
-	if isPlaceholder(s) {
-		ps.warn("", "email", WarnPlaceholder)
-		return
-	}
-	email, key, ok := NormalizeEmail(s)
-	if !ok || f != 0 {
+	switch email, key, ok := NormalizeEmail(s); {
+	case f != 0:
 		ps.warn("", "email", WarnInvalidEmail)
-		return
+	case s == "":
+	case isPlaceholder(s):
+		ps.warn("", "email", WarnPlaceholder)
+	case !ok:
+		ps.warn("", "email", WarnInvalidEmail)
+	default:
+		p.Email, p.EmailKey = email, key
 	}
-	p.Email, p.EmailKey = email, key
 }
 
 // placeholders are what stands in copied samples (the vendor's snippet and its

@@ -1,10 +1,22 @@
 package gateway_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
 
 	"civgate/gateway"
 )
+
+var update = flag.Bool("update", false, "rewrite the golden files of this package")
 
 // widgetPayload is what the widget sends for the documented snippet on a page.
 const widgetPayload = `{"apiKey":"A1B2C3","user_id":"u-1048576","email":"jane.roe@acme.test","name":"Jane Roe","gender":2,"status":2,` +
@@ -34,5 +46,515 @@ func TestParsePayloadAllocations(t *testing.T) {
 		}
 	}); n > budget {
 		t.Errorf("parsing a widget payload takes %v allocations, the budget is %d", n, budget)
+	}
+}
+
+// separator stands between the input and the expectation of a golden file.
+const separator = "\n----\n"
+
+// TestParsePayloadGolden reads testdata/payload: in each file a payload, a
+// separator line, and the warnings and the parsed payload as describe writes
+// them.
+func TestParsePayloadGolden(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/payload/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no golden files: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			t.Parallel()
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			input, want, ok := strings.Cut(string(b), separator)
+			if !ok && !*update {
+				t.Fatal("the file has no separator line")
+			}
+			input = strings.TrimSuffix(input, "\n")
+			got := describe(gateway.ParsePayload([]byte(input)))
+			if *update {
+				if err := os.WriteFile(file, []byte(input+separator+got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("ParsePayload (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// describe writes what ParsePayload returned, one thing a line, without what is
+// empty.
+func describe(p *gateway.Payload, warnings []gateway.Warning, err error) string {
+	var b strings.Builder
+	if err != nil {
+		fmt.Fprintln(&b, "error", err.(*gateway.Error).Code, err.(*gateway.Error).Message)
+		return b.String()
+	}
+	for _, w := range warnings {
+		fmt.Fprintf(&b, "warning %s %s\n", w.Field, w.Code)
+	}
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "%s %s\n", name, value)
+		}
+	}
+	line("api key", p.APIKey)
+	line("type", [...]string{"update", "page", "event", "product event", "reset"}[p.Type])
+	if p.Message != (gateway.MessageID{}) {
+		line("message", fmt.Sprintf("%x", p.Message))
+	}
+	line("key", p.Key)
+	if !p.At.IsZero() {
+		line("at", p.At.Format("2006-01-02T15:04:05.999999Z07:00"))
+	}
+	line("url", p.URL)
+	line("path", p.Path)
+	line("title", p.Title)
+	line("referrer", p.Referrer)
+	line("event", p.Name)
+	line("data", p.Data)
+	line("custom id", p.CustomID)
+	if p.Email != "" {
+		line("email", p.Email+" = "+p.EmailKey)
+	}
+	if p.EmailNull {
+		line("email", "null")
+	}
+	line("user hash", p.UserHash)
+	attributes := func(indent string, as []gateway.PayloadAttribute) {
+		for _, a := range as {
+			label := ""
+			if a.Label != a.Name {
+				label = " (" + a.Label + ")"
+			}
+			fmt.Fprintf(&b, "%s%s%s %s %s\n", indent, a.Name, label, a.Value.Type, a.Value.Raw)
+		}
+	}
+	attributes("", p.Attributes)
+	for _, c := range p.Companies {
+		fmt.Fprintf(&b, "company %q %q\n", c.CustomID, c.Name)
+		attributes("  ", c.Attributes)
+	}
+	if p.CompaniesNull {
+		line("companies", "null")
+	}
+	return b.String()
+}
+
+func nested(depth int) string {
+	return strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth)
+}
+
+func manyKeys(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `"%x":1,`, i)
+	}
+	return b.String()
+}
+
+// TestParsePayloadRefuses has the inputs that are no payload at all.
+func TestParsePayloadRefuses(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, body string
+		code       gateway.Code
+		message    string // part of it
+	}{
+		{"empty", "", gateway.CodeInvalidPayload, "empty"},
+		{"space only", " \r\n\t", gateway.CodeInvalidPayload, "empty"},
+		{"not JSON", "user_id=42&email=a@b.test", gateway.CodeInvalidPayload, "at byte 0"},
+		{"truncated", `{"apiKey":"A1B2C3","user_id":"4`, gateway.CodeInvalidPayload, "ends at byte 31"},
+		{"truncated behind a value", `{"apiKey":"A1B2C3"`, gateway.CodeInvalidPayload, "ends at byte 18"},
+		{"mistake inside", `{"apiKey":"A1B2C3","name":Jane}`, gateway.CodeInvalidPayload, "at byte 26"},
+		{"single quotes", `{'apiKey':'A1B2C3'}`, gateway.CodeInvalidPayload, "at byte 1"},
+		{"trailing comma", `{"apiKey":"A1B2C3",}`, gateway.CodeInvalidPayload, "at byte 19"},
+		{"NaN", `{"score":NaN}`, gateway.CodeInvalidPayload, "at byte 9"},
+		{"leading zero", `{"score":007}`, gateway.CodeInvalidPayload, "at byte 10"},
+		{"raw NUL", "{\"name\":\"a\x00b\"}", gateway.CodeInvalidPayload, "at byte 10"},
+		{"raw line break", "{\"name\":\"a\nb\"}", gateway.CodeInvalidPayload, "at byte 10"},
+		{"two objects", `{"apiKey":"A"} {"apiKey":"B"}`, gateway.CodeInvalidPayload, "more than one value"},
+		{"garbage behind", `{"apiKey":"A"}x`, gateway.CodeInvalidPayload, "at byte 14"},
+		{"UTF-16", "\xff\xfe{\x00}\x00", gateway.CodeInvalidPayload, "at byte 0"},
+		{"text", `"hello"`, gateway.CodeInvalidPayload, "one JSON object"},
+		{"number", `42`, gateway.CodeInvalidPayload, "one JSON object"},
+		{"null", `null`, gateway.CodeInvalidPayload, "one JSON object"},
+		{"array", `[{"apiKey":"A"}]`, gateway.CodeInvalidPayload, "one JSON object"},
+		{"brackets without end", strings.Repeat("[", gateway.MaxPayload), gateway.CodeInvalidPayload, "at byte"},
+		{"33 KiB", `{"name":"` + strings.Repeat("x", 33<<10) + `"}`, gateway.CodeTooLarge, "at most 32768 bytes"},
+		{"one byte too many", `{}` + strings.Repeat(" ", gateway.MaxPayload-1), gateway.CodeTooLarge, "has 32769"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			p, _, err := gateway.ParsePayload([]byte(test.body))
+			if p != nil || gateway.CodeOf(err) != test.code || !strings.Contains(err.Error(), test.message) {
+				t.Errorf("ParsePayload = %+v, %v; want %s with %q", p, err, test.code, test.message)
+			}
+		})
+	}
+}
+
+// TestParsePayloadBounds has the inputs that a golden file can't show well.
+func TestParsePayloadBounds(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, body string
+		want       string // as describe has it, or with "…" around it a part of that
+	}{
+		{"byte order mark", "\uFEFF {\"user_id\":\"7\"}\r\n", "type update\ncustom id 7\n"},
+		{"largest", `{"user_id":"7"}` + strings.Repeat(" ", gateway.MaxPayload-15), "type update\ncustom id 7\n"},
+		{"largest value", `{"a":"` + strings.Repeat("x", gateway.MaxValue-2) + `"}`, "type update\na text \"" + strings.Repeat("x", gateway.MaxValue-2) + "\"\n"},
+		{"value too large", `{"a":"` + strings.Repeat("x", gateway.MaxValue-1) + `","b":1}`, "warning a too_large\ntype update\nb number 1\n"},
+		{"standard value too large", `{"name":"` + strings.Repeat("x", gateway.MaxValue-1) + `","b":1}`, "warning name too_large\ntype update\nb number 1\n"},
+		{"object too large", `{"a":{"t":"` + strings.Repeat("x", gateway.MaxValue) + `"},"b":1}`, "warning a too_large\ntype update\nb number 1\n"},
+		{"number too large", `{"a":0.` + strings.Repeat("1", gateway.MaxValue) + `,"b":1}`, "warning a too_large\ntype update\nb number 1\n"},
+		{"depth 5", `{"a":` + nested(5) + `}`, "type update\na json " + nested(5) + "\n"},
+		{"depth 6", `{"a":` + nested(6) + `,"b":1}`, "warning a too_deep\ntype update\nb number 1\n"},
+		{"depth 100", `{"a":` + nested(100) + `,"user_id":"7"}`, "warning a too_deep\ntype update\ncustom id 7\n"},
+		{"depth 5000", `{"a":` + nested(5000) + `,"user_id":"7"}`, "warning a too_deep\ntype update\ncustom id 7\n"},
+		{"depth 100 where it isn't read", `{"state":` + nested(100) + `,"user_id":` + nested(100) + `,"company":` + nested(100) + `,"$":` + nested(100) + `,"gender":` + nested(100) + `}`,
+			"warning user_id invalid_id\nwarning company.a too_deep\nwarning gender too_deep\ntype update\n"},
+		{"name of 255 bytes", `{"` + strings.Repeat("n", 255) + `":1}`, "type update\n" + strings.Repeat("n", 255) + " number 1\n"},
+		{"name of 256 bytes", `{"` + strings.Repeat("n", 256) + `":1,"b":1}`, "warning " + strings.Repeat("n", 255) + " too_long\ntype update\nb number 1\n"},
+		{"name that grows in lower case", `{"` + strings.Repeat("Ⱥ", 127) + `":1,"b":1}`, "warning " + strings.Repeat("Ⱥ", 127) + " too_long\ntype update\nb number 1\n"},
+		{"user_id of 255 bytes", `{"user_id":"` + strings.Repeat("i", 255) + `"}`, "type update\ncustom id " + strings.Repeat("i", 255) + "\n"},
+		{"user_id of 256 bytes", `{"user_id":"` + strings.Repeat("i", 256) + `"}`, "warning user_id too_long\ntype update\n"},
+		{"e-mail of 400 characters", `{"email":"` + strings.Repeat("e", 388) + `@acme.test","b":1}`, "warning email invalid_email\ntype update\nb number 1\n"},
+		{"invalid UTF-8", "{\"name\":\"J\xffne\",\"\xc3(\":1}", "warning name invalid_text\nwarning \uFFFD( invalid_name\ntype update\nname text \"J\uFFFDne\"\n"},
+		{"invalid UTF-8 in an identifier", "{\"user_id\":\"J\xffne\",\"email\":\"a\xff@b.test\"}", "warning user_id invalid_id\nwarning email invalid_email\ntype update\n"},
+		{"url cut", `{"$":{"url":"https://a.test/` + strings.Repeat("é", 1024) + `"}}`, "type update\nurl https://a.test/" + strings.Repeat("é", 1016) + "\npath /" + strings.Repeat("é", 1016) + "\n"},
+		{"title cut", `{"$":{"title":"` + strings.Repeat("€", 200) + `"}}`, "type update\ntitle " + strings.Repeat("€", 170) + "\n"},
+		{"event name of 256 bytes", `{"$":{"type":"event","name":"` + strings.Repeat("n", 256) + `"}}`, "warning $.name too_long\nwarning $.name missing_name\ntype update\n"},
+		{"event data too large", `{"$":{"type":"event","name":"n","data":{"a":"` + strings.Repeat("x", gateway.MaxValue) + `"}}}`, "warning $.data too_large\ntype event\nevent n\n"},
+		{"event data too deep", `{"$":{"type":"event","name":"n","data":` + nested(6) + `}}`, "warning $.data too_deep\ntype event\nevent n\n"},
+		{"message id too long", `{"$":{"id":"` + strings.Repeat("n", 256) + `"}}`, "warning $.id too_long\ntype update\n"},
+		{"10,000 keys", `{` + manyKeys(10_000)[:gateway.MaxPayload-100] + `0":1,"user_id":"7","gender":2}`, "…\ngender number 2\n…"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			got := describe(gateway.ParsePayload([]byte(test.body)))
+			if part := strings.Trim(test.want, "…"); part != test.want && strings.Contains(got, part) {
+				return
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("ParsePayload (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestParsePayloadManyKeys checks that a flood of keys costs the flood only:
+// identifiers and standard attributes behind it are read.
+func TestParsePayloadManyKeys(t *testing.T) {
+	t.Parallel()
+	body := `{` + manyKeys(3000) + `"0":2,"user_id":"7","gender":2,"company":{` + manyKeys(300) + `"company_id":"c"}}`
+	p, warnings, err := gateway.ParsePayload([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []gateway.Warning{
+		{Field: "c8", Code: gateway.WarnTooMany, Message: "send at most 200 custom attributes; this one and those behind it are left out"},
+		{Field: "company.c8", Code: gateway.WarnTooMany, Message: "send at most 200 custom attributes; this one and those behind it are left out"},
+	}
+	if diff := cmp.Diff(want, warnings); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	if len(p.Attributes) != gateway.MaxKeys+1 || len(p.Companies[0].Attributes) != gateway.MaxKeys {
+		t.Errorf("kept %d and %d attributes", len(p.Attributes), len(p.Companies[0].Attributes))
+	}
+	if p.CustomID != "7" || p.Companies[0].CustomID != "c" {
+		t.Errorf("ids %q and %q", p.CustomID, p.Companies[0].CustomID)
+	}
+	// The key "0" came twice; the second value is in the place of the first.
+	if got := p.Attributes[0]; got.Name != "0" || got.Value.Raw != "2" {
+		t.Errorf("first attribute %+v", got)
+	}
+}
+
+func TestParsePayloadManyCompanies(t *testing.T) {
+	t.Parallel()
+	list := func(n int) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(`{"company_id":"c"},`, n), ",") + "]"
+	}
+	tests := []struct {
+		name, body string
+		companies  int
+		warnings   []string
+	}{
+		{"50", `{"companies":` + list(50) + `}`, 50, nil},
+		{"51", `{"companies":` + list(51) + `}`, 50, []string{"companies too_many"}},
+		{"500", `{"company":` + list(500) + `}`, 50, []string{"company too_many"}},
+		{"in both keys", `{"companies":` + list(49) + `,"company":` + list(2) + `}`, 50, []string{"companies too_many"}},
+		{"too many in both keys", `{"companies":` + list(60) + `,"company":` + list(60) + `}`, 50,
+			[]string{"companies too_many", "company too_many", "companies too_many"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			p, warnings, err := gateway.ParsePayload([]byte(test.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, w := range warnings {
+				got = append(got, w.Field+" "+w.Code)
+			}
+			if diff := cmp.Diff(test.warnings, got); diff != "" || len(p.Companies) != test.companies {
+				t.Errorf("%d companies, warnings (-want +got):\n%s", len(p.Companies), diff)
+			}
+		})
+	}
+}
+
+func TestParsePayloadManyWarnings(t *testing.T) {
+	t.Parallel()
+	body := "{" + strings.TrimSuffix(strings.Repeat(`"user_id":true,`, 1000), ",") + "}"
+	_, warnings, err := gateway.ParsePayload([]byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(warnings); n != gateway.MaxWarnings || warnings[n-1].Code != gateway.WarnTooMany {
+		t.Errorf("%d warnings, the last %+v", n, warnings[n-1])
+	}
+}
+
+func TestWarningsHoldNoValues(t *testing.T) {
+	t.Parallel()
+	const secret = "s3cr3t"
+	_, warnings, err := gateway.ParsePayload([]byte(`{"user_id":["s3cr3t"],"email":"s3cr3t","phone_number":"s3cr3t","gender":"s3cr3t","company":{"company_id":{"a":"s3cr3t"},"x":1},
+		"$":{"id":["s3cr3t"],"key":"s3cr3t!","at":"s3cr3t","type":"s3cr3t","url":"s3cr3t","data":"s3cr3t"}}`))
+	if err != nil || len(warnings) < 10 {
+		t.Fatal(warnings, err)
+	}
+	for _, w := range warnings {
+		if strings.Contains(w.Message+w.Field, secret) {
+			t.Errorf("a value is repeated in %+v", w)
+		}
+	}
+}
+
+func TestFingerprint(t *testing.T) {
+	t.Parallel()
+	print := func(body string) uint64 {
+		t.Helper()
+		p, _, err := gateway.ParsePayload([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Fingerprint == 0 {
+			t.Errorf("the fingerprint of %s is 0", body)
+		}
+		return p.Fingerprint
+	}
+	same := [][2]string{
+		{`{"user_id":"1","a":1}`, `{"user_id":"1","a":1,"$":{"id":"x"}}`},
+		{`{"apiKey":"A","user_id":"1","a":1,"$":{"id":"x","type":"page"}}`, `{"apiKey":"BB","user_id":"1","a":1,"$":{"id":"yy"},"user_hash":"h"}`},
+		{`{}`, `{"apiKey":"A","$":{}}`},
+		{`{"apiKey":"A","state":"simple","user_id":"1"}`, `{"apiKey":"A","debug":true,"state":"hidden","user_id":"1"}`},
+	}
+	for _, pair := range same {
+		if print(pair[0]) != print(pair[1]) {
+			t.Errorf("fingerprints differ: %s, %s", pair[0], pair[1])
+		}
+	}
+	different := []string{
+		`{}`, `{"user_id":"1"}`, `{"user_id":"2"}`, `{"user_id":"1","a":1}`, `{"user_id":"1","a":2}`, `{"user_id":"1","b":1}`, `{"user_id":"1","a":null}`,
+		`{"email":"a@b.test"}`, `{"email":null}`, `{"user_id":"1","company":{"company_id":"1"}}`, `{"user_id":"1","company":{"company_id":"2"}}`,
+		`{"user_id":"1","company":{"company_id":"1","a":1}}`, `{"user_id":"1","companies":[{"company_id":"1"},{"company_id":"2"}]}`, `{"user_id":"1","companies":null}`,
+		`{"a":1,"$":{},"b":2}`, `{"a":12,"$":{},"b":2}`,
+	}
+	seen := map[uint64]string{}
+	for _, body := range different {
+		f := print(body)
+		if other, ok := seen[f]; ok {
+			t.Errorf("fingerprints equal: %s, %s", body, other)
+		}
+		seen[f] = body
+	}
+}
+
+func TestSplitBatch(t *testing.T) {
+	t.Parallel()
+	items := func(n int) string { return "[" + strings.TrimSuffix(strings.Repeat(`{"a":1} ,`, n), ",") + "]" }
+	full := `{"a":"` + strings.Repeat("x", gateway.MaxPayload-8) + `"}`
+	tests := []struct {
+		name, body string
+		items      []string
+		batch      bool
+		code       gateway.Code
+	}{
+		{"one", `{"a":1}`, []string{`{"a":1}`}, false, ""},
+		{"one, broken", `{"a":`, []string{`{"a":`}, false, ""},
+		{"nothing", "", []string{""}, false, ""},
+		{"byte order mark", "\uFEFF[{}]", []string{"{}"}, true, ""},
+		{"array of one", ` [ {"a":1} ] `, []string{`{"a":1}`}, true, ""},
+		{"array of all kinds", `[{"a":[1,2]}, 1 ,"x",null,[],[{}]]`, []string{`{"a":[1,2]}`, "1", `"x"`, "null", "[]", "[{}]"}, true, ""},
+		{"array of 50", items(50), strings.Split(strings.Repeat(`{"a":1}|`, 49)+`{"a":1}`, "|"), true, ""},
+		{"array of 51", items(51), nil, true, gateway.CodeTooLarge},
+		{"array of 5000", items(5000), nil, true, gateway.CodeTooLarge},
+		{"array of nothing", "[ ]", nil, true, gateway.CodeInvalidPayload},
+		{"truncated", `[{"a":1},{"a":`, nil, true, gateway.CodeInvalidPayload},
+		{"truncated behind an item", `[{"a":1}`, nil, true, gateway.CodeInvalidPayload},
+		{"truncated behind a comma", `[{"a":1},`, nil, true, gateway.CodeInvalidPayload},
+		{"broken item", `[{"a":1},{b},{"c":1}]`, nil, true, gateway.CodeInvalidPayload},
+		{"no comma", `[{"a":1}{"b":1}]`, nil, true, gateway.CodeInvalidPayload},
+		{"wrong bracket", `[{"a":1}}`, nil, true, gateway.CodeInvalidPayload},
+		{"two arrays", `[{}][{}]`, nil, true, gateway.CodeInvalidPayload},
+		{"garbage behind", `[{}] x`, nil, true, gateway.CodeInvalidPayload},
+		{"item too large", `[` + full[:len(full)-2] + `xx"},{}]`, []string{full[:len(full)-2] + `xx"}`, "{}"}, true, ""},
+		{"full", "[" + strings.Repeat(full+",", 49) + full + "]", strings.Split(strings.Repeat(full+"|", 49)+full, "|"), true, ""},
+		{"one byte too many", "[" + strings.Repeat(full+",", 49) + full + " ]", nil, false, gateway.CodeTooLarge},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			body := []byte(test.body)
+			items, batch, err := gateway.SplitBatch(body)
+			if batch != test.batch || gateway.CodeOf(err) != test.code {
+				t.Fatalf("SplitBatch: batch %t, %v; want %t, %q", batch, err, test.batch, test.code)
+			}
+			var got []string
+			for _, item := range items {
+				got = append(got, string(item))
+			}
+			if diff := cmp.Diff(test.items, got); diff != "" {
+				t.Errorf("items (-want +got):\n%s", diff)
+			}
+			if string(body) != test.body {
+				t.Error("the body was changed")
+			}
+		})
+	}
+}
+
+func TestIsVisitorKey(t *testing.T) {
+	t.Parallel()
+	for key, want := range map[string]bool{
+		"g3FaYocCy0U6": true, "ngze13ffndcv": true, "abc_-9": true, strings.Repeat("k", 64): true,
+		"": false, "abcde": false, strings.Repeat("k", 65): false, "abc def": false, "abcdeé": false, "abcde\x00": false,
+	} {
+		if got := gateway.IsVisitorKey(key); got != want {
+			t.Errorf("IsVisitorKey(%q) = %t", key, got)
+		}
+	}
+}
+
+// FuzzParsePayload checks what holds of every payload, whatever came.
+func FuzzParsePayload(f *testing.F) {
+	files, err := filepath.Glob("testdata/payload/*.txt")
+	if err != nil || len(files) == 0 {
+		f.Fatal("no golden files", err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		input, _, _ := strings.Cut(string(b), separator)
+		f.Add([]byte(input))
+	}
+	f.Add([]byte(widgetPayload))
+	f.Add([]byte(`{"a":` + nested(100) + `}`))
+	f.Add([]byte(`{"a":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`))
+	f.Add([]byte("\uFEFF{\"name\":\"J\xffne\\ud800\\u0000\",\"\\u0024\":{\"type\":\"page\"}}"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		before := bytes.Clone(body)
+		p, warnings, err := gateway.ParsePayload(body)
+		if !bytes.Equal(before, body) {
+			t.Fatal("the body was changed")
+		}
+		if err != nil {
+			if p != nil || gateway.CodeOf(err) != gateway.CodeInvalidPayload && gateway.CodeOf(err) != gateway.CodeTooLarge {
+				t.Fatalf("%v, %v", p, err)
+			}
+			checkRefused(t, body)
+			return
+		}
+		var std map[string]json.RawMessage
+		if err := json.Unmarshal(bytes.TrimPrefix(body, []byte("\uFEFF")), &std); err != nil || std == nil {
+			t.Fatalf("encoding/json refuses the payload: %v", err)
+		}
+		if len(warnings) > gateway.MaxWarnings || p.Fingerprint == 0 {
+			t.Fatalf("%d warnings, fingerprint %d", len(warnings), p.Fingerprint)
+		}
+		for _, w := range warnings {
+			if w.Code == "" || w.Message == "" || !utf8.ValidString(w.Field) || len(w.Field) > 2*gateway.MaxName {
+				t.Errorf("warning %+v", w)
+			}
+		}
+		texts := map[string]int{
+			p.Key: 64, p.URL: gateway.MaxURL, p.Path: gateway.MaxURL, p.Title: gateway.MaxTitle, p.Referrer: gateway.MaxURL,
+			p.Name: gateway.MaxName, p.CustomID: gateway.MaxID, p.Email: 254, p.EmailKey: 254, p.UserHash: gateway.MaxID,
+		}
+		for s, limit := range texts {
+			if len(s) > limit && texts[s] == limit || !utf8.ValidString(s) || strings.Contains(s, "\x00") {
+				t.Errorf("text %q", s)
+			}
+		}
+		if p.Data != "" && (!json.Valid([]byte(p.Data)) || p.Data[0] != '{' || len(p.Data) > gateway.MaxValue) {
+			t.Errorf("data %q", p.Data)
+		}
+		if _, key, ok := gateway.NormalizeEmail(p.Email); p.Email != "" && (!ok || key != p.EmailKey || p.EmailNull) {
+			t.Errorf("email %q, key %q", p.Email, p.EmailKey)
+		}
+		checkAttributes(t, gateway.EntityContact, p.Attributes)
+		for _, c := range p.Companies {
+			checkAttributes(t, gateway.EntityCompany, c.Attributes)
+			if len(c.CustomID) > gateway.MaxID || c.CustomID+c.Name == "" && len(c.Attributes) == 0 {
+				t.Errorf("company %+v", c)
+			}
+		}
+		if len(p.Companies) > gateway.MaxCompanies || p.CompaniesNull && len(p.Companies) > 0 {
+			t.Errorf("%d companies, null %t", len(p.Companies), p.CompaniesNull)
+		}
+		again, _, err := gateway.ParsePayload(body)
+		if diff := cmp.Diff(p, again); err != nil || diff != "" {
+			t.Errorf("a second time: %v\n%s", err, diff)
+		}
+	})
+}
+
+// checkRefused makes sure that nothing was refused that encoding/json takes for
+// an object of a bearable depth.
+func checkRefused(t *testing.T, body []byte) {
+	if len(body) > gateway.MaxPayload || bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) > 5000 {
+		return
+	}
+	var std map[string]json.RawMessage
+	if err := json.Unmarshal(body, &std); err == nil && std != nil {
+		t.Errorf("refused, but encoding/json takes it: %q", body)
+	}
+}
+
+func checkAttributes(t *testing.T, entity gateway.Entity, as []gateway.PayloadAttribute) {
+	seen := map[string]bool{}
+	custom := 0
+	for _, a := range as {
+		std, ok := gateway.Standard(entity, a.Name)
+		if !ok {
+			custom++
+		}
+		switch {
+		case seen[a.Name]:
+			t.Errorf("attribute %q twice", a.Name)
+		case a.Name == "" || len(a.Name) > gateway.MaxName || len(a.Label) > gateway.MaxName:
+			t.Errorf("attribute name %q, label %q", a.Name, a.Label)
+		case gateway.StandardName(a.Name) != a.Name:
+			t.Errorf("attribute name %q is not in standard form", a.Name)
+		case ok && !a.Value.IsNull() && a.Value.Type != std.Type:
+			t.Errorf("standard attribute %q has type %s", a.Name, a.Value.Type)
+		}
+		seen[a.Name] = true
+		checkValue(t, a.Value)
+	}
+	if custom > gateway.MaxKeys {
+		t.Errorf("%d custom attributes", custom)
 	}
 }

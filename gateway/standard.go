@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -303,13 +302,4 @@ func convertObject(v Value) (Value, problem) {
 		return Null, WarnInvalidValue
 	}
 	return v, ""
-}
-
-// Number returns the number in v as a float64, and whether v is one.
-func Number(v Value) (float64, bool) {
-	if v.Type != TypeNumber {
-		return 0, false
-	}
-	f, err := strconv.ParseFloat(v.Raw, 64)
-	return f, err == nil && !math.IsInf(f, 0)
 }
