@@ -422,10 +422,12 @@ func TestHostilePages(t *testing.T) {
 			setTimeout(() => { window.civchat = []; }, 40);
 			setTimeout(() => { window.civchat = {apiKey: 'A1B2C3'}; }, 60);`, []string{"page"}},
 		{"an onLoad that throws", `window.civchat = {apiKey: 'A1B2C3', onLoad() { throw new Error('of the page'); }};`, []string{"page"}},
-		{"an older stub in the way", `window.UE = {pageHit() {}}; window.userengage = {q: 5};`, []string{"page"}},
+		{"older stubs in the way", `window.civchat = {apiKey: 'A1B2C3'}; window.UE = {pageHit() {}}; window.userengage = {q: 5};`, []string{"page"}},
+		{"a queue of nonsense", `window.civchat = {apiKey: 'A1B2C3'}; window.UE = [null, 5, ['none'], ['refresh', {email: 'a@b.test'}]]; window.userengage = () => {}; userengage.q = [null, {}, ['event.x']];`, []string{"page", "update", "event x"}},
 		{"methods of a library on every object", `
 			Object.prototype.extra = function () {}; Array.prototype.each = function () {}; Array.prototype.toJSON = undefined;`, []string{"page"}},
-		{"a clobbered document", `document.addEventListener('DOMContentLoaded', () => document.body.insertAdjacentHTML('beforeend', '<img name=currentScript>'));`, []string{"page"}},
+		{"a clobbered document", `document.addEventListener('DOMContentLoaded', () => document.body.insertAdjacentHTML('beforeend',
+			'<img name=currentScript><img name=title><img name=cookie><img name=referrer>'));`, []string{"page"}},
 		{"no beacon, no locks, no encoder of streams", `delete Navigator.prototype.sendBeacon; delete Navigator.prototype.locks;`, []string{"page"}},
 	}
 	for _, c := range cases {

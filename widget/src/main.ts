@@ -17,11 +17,18 @@ import { guard, log } from './debug';
 const w = window as any;
 
 /** The product events that the contract knows (usercom-contract 1.3). */
-const productEvents =
-  'add to cart,purchase,liking,add to observation,order,reservation,return,view,click,detail,add,remove,checkout,checkout option,refund,promo click'.split(',');
+const productEvent =
+  /^(add|add to cart|add to observation|checkout|checkout option|click|detail|liking|order|promo click|purchase|refund|remove|reservation|return|view)$/;
 
-/** Calls that came before civchat did; more than this many are not a page's work. */
-const maxHeld = 1000;
+const enum Limit {
+  /** Calls that came before civchat did; more than this many are not a page's work. */
+  held = 1000,
+  /** Characters of an address or title. */
+  text = 2048,
+}
+
+/** Bounds a text of the page, which may be no text: a form named "title" takes the place of document.title. */
+const cut = (text: unknown): string => ('' + text).slice(0, Limit.text);
 
 function boot(): void {
   /** Calls that wait for the start. */
@@ -39,15 +46,13 @@ function boot(): void {
 
   /** Calls a function that the page put into civchat. */
   const callback = guard((name: string) => {
-    if (typeof w.civchat[name] == 'function') w.civchat[name]();
+    if (w.civchat[name]) w.civchat[name]();
   });
 
   /** The key to use now; the page is told through civchat.userKey, which may be a setter of the page. */
-  const visitor = (): string => {
-    const key = current();
-    guard(() => {
-      if (w.civchat.userKey != key) w.civchat.userKey = key;
-    })();
+  const visitor = (named: unknown): string => {
+    const key = current(named);
+    guard(() => (w.civchat.userKey = key))();
     return key;
   };
 
@@ -78,21 +83,23 @@ function boot(): void {
 
   const attributes = (data?: Wire): Wire => Object.assign(wire(w.civchat), data);
 
-  const send = (type: string, data?: Wire, more?: Wire): void => {
+  const send = (type: string, data?: Wire, name?: string, info?: Wire): void => {
     const now = Date.now();
     const id = messageId(now);
     const body = attributes(data);
     sent = JSON.stringify(body);
-    const text = message(body, Object.assign({
+    const text = message(body, {
       id,
-      key: visitor(),
+      key: visitor(body.user_id || body.email),
       at: new Date(now).toISOString(),
       type,
-      url: address().slice(0, 2048),
-      path: location.pathname.slice(0, 2048),
-      title: document.title.slice(0, 255),
-      referrer: referrer().slice(0, 2048),
-    }, more));
+      url: cut(address()),
+      path: cut(location.pathname),
+      title: cut(document.title),
+      referrer: cut(referrer()),
+      name,
+      data: info,
+    });
     if (text) push(id, text);
     else log('too large', type);
   };
@@ -148,7 +155,7 @@ function boot(): void {
 
   const ready = (call: () => void): void => {
     if (started) call();
-    else if (held.length < maxHeld) held.push(guard(call));
+    else if (held.length < Limit.held) held.push(guard(call));
   };
 
   /** A public call with an object: it is read at once, and run when the script has started. */
@@ -177,7 +184,7 @@ function boot(): void {
     send('reset');
   });
 
-  const event = (name: string, data: Wire, type: string): void => ready(() => send(type, undefined, { name, data }));
+  const event = (name: string, info: Wire, type: string): void => ready(() => send(type, {}, name, info));
 
   const UE: Record<string, (...args: any[]) => void> = {
     pageHit: method((data) => {
@@ -200,7 +207,7 @@ function boot(): void {
       release();
       delete w.__civgate;
     }),
-    push: guard((...calls: any[]) => calls.forEach((call) => UE[call[0]](call[1]))),
+    push: (...calls: any[]) => calls.forEach(guard((call) => UE[call[0]](call[1]))),
   };
 
   const userengage = guard((name: string, data?: unknown) => {
@@ -210,7 +217,7 @@ function boot(): void {
     } else if (name == 'product_event') {
       for (const item of [].concat(data as any)) {
         const one = wire(item);
-        if (one.product_id && productEvents.indexOf(one.event_type as string) >= 0) event(one.event_type as string, one, name);
+        if (one.product_id && productEvent.test(one.event_type as string)) event(one.event_type as string, one, name);
         else log('invalid call', item);
       }
     } else if (name == 'client.update') {
@@ -224,13 +231,15 @@ function boot(): void {
     }
   });
 
-  const earlyCalls = (w.userengage && w.userengage.q) || [];
-  const earlyMethods = [].concat((w.UE && w.UE.q) || w.UE || []);
+  /** The calls that a stub has collected, in an array of its own or under q. */
+  const early = (stub: any): any[] => [].concat((stub && stub.q) || stub || []);
+  const methods = early(w.UE);
+  const calls = early(w.userengage);
   w.UE = UE;
   w.userengage = userengage;
   intercept();
-  UE.push(...earlyMethods);
-  for (const call of earlyCalls) userengage(call[0], call[1]);
+  UE.push(...methods);
+  calls.forEach(guard((call) => userengage(call[0], call[1])));
   poll();
 }
 

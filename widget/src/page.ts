@@ -6,8 +6,11 @@
 
 import { guard } from './debug';
 
-const settleTime = 50;
-const momentTime = 1000;
+/** Milliseconds: how late a route change is counted, and how long "in the same moment" lasts. */
+const enum Time {
+  settle = 50,
+  moment = 1000,
+}
 
 let counted = '';
 let countedAt = 0;
@@ -25,7 +28,7 @@ export function referrer(): string {
 
 /** Reports whether the current address was counted within the last moment, whoever asked for it. */
 export function justCounted(): boolean {
-  return counted == address() && performance.now() - countedAt < momentTime;
+  return counted == address() && performance.now() - countedAt < Time.moment;
 }
 
 /** Notes that the current address is counted now. */
@@ -50,7 +53,7 @@ export function watch(view: () => void, leave: (closing: boolean) => void, onlin
   });
   const moved = () => {
     clearTimeout(timer);
-    timer = window.setTimeout(settle, settleTime);
+    timer = window.setTimeout(settle, Time.settle);
   };
   const on = (target: EventTarget, name: string, work: (event: any) => void) => {
     const safe = guard(work);

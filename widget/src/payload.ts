@@ -3,17 +3,16 @@
 /** Plain JSON values by name, as one message carries them. */
 export type Wire = Record<string, unknown>;
 
-/** The most bytes one message may have: the gateway's limit for a payload. */
-const maxMessage = 32 << 10;
-
-/** The gateway drops longer texts with a warning; sending one could only cost the rest of its message. */
-const maxText = 8192;
-
-/** The deepest nesting that the gateway reads. It also ends a walk through objects that point at each other. */
-const maxDepth = 5;
-
-/** More values than fit in maxMessage at two bytes each, so stopping here cuts only what is too large anyway. */
-const maxValues = 16384;
+const enum Limit {
+  /** The most bytes one message may have: the gateway's limit for a payload. */
+  message = 32 << 10,
+  /** The gateway drops longer texts with a warning; sending one could only cost the rest of its message. */
+  text = 8192,
+  /** The deepest nesting that the gateway reads. It also ends a walk through objects that point at each other. */
+  depth = 5,
+  /** More values than fit in a message at two bytes each, so stopping here cuts only what is too large anyway. */
+  values = 16384,
+}
 
 /** Keys of window.civchat that steer the script and are no attributes. */
 const steering = /^(state|debug|userKey|\$)$/;
@@ -29,15 +28,15 @@ export function personal(name: string, value: unknown): boolean {
  * it clears an attribute. Never throws.
  */
 export function wire(source: unknown): Wire {
-  let left = maxValues;
+  let left = Limit.values;
 
   const copy = (value: any, above: unknown[]): unknown => {
     const type = typeof value;
-    if (type == 'string') return value.length > maxText ? undefined : value;
+    if (type == 'string') return value.length > Limit.text ? undefined : value;
     if (type == 'boolean' || value === null) return value;
     if (type == 'number') return isFinite(value) ? value : undefined;
     if (type == 'bigint') return String(value);
-    if (type != 'object' || above.length > maxDepth || above.indexOf(value) >= 0) return undefined;
+    if (type != 'object' || above.length > Limit.depth || above.indexOf(value) >= 0) return undefined;
     if (value.nodeType || value.window === value) return undefined;
     const here = above.concat([value]);
     if (Array.isArray(value)) {
@@ -99,7 +98,7 @@ export function message(attributes: Wire, envelope: Wire): string {
   const { apiKey, user_id, email } = attributes;
   for (const body of [attributes, { apiKey, user_id, email }]) {
     const text = JSON.stringify(Object.assign({}, body, { $: envelope }));
-    if (size(text) <= maxMessage) return text;
+    if (size(text) <= Limit.message) return text;
   }
   return '';
 }

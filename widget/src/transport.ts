@@ -12,15 +12,19 @@ const lock = '__ca__l';
 /** Until when the gateway asked for silence; shared by all tabs and pages. */
 const silence = '__ca__w';
 
-const maxWaiting = 1000;
-const maxStored = 512 << 10;
-const maxAge = 7 * 24 * 3600e3;
-const maxBatch = 50;
-/** Two of these fit in the 64 KiB that a browser allows for requests that outlive their page. */
-const maxBody = 30000;
-const answerTime = 30e3;
-const leaseTime = 40e3;
-const hour = 3600e3;
+/** Sizes in bytes, times in milliseconds. A const enum, because the bundler writes its numbers where they are used. */
+const enum Limit {
+  messages = 1000,
+  stored = 512 << 10,
+  age = 7 * 24 * 3600e3,
+  batch = 50,
+  /** Two of these fit in the 64 KiB that a browser allows for requests that outlive their page. */
+  body = 30000,
+  answer = 30e3,
+  lease = 40e3,
+  silence = 3600e3,
+  backoff = 300e3,
+}
 
 /** Messages that nobody was given yet, so a page that is left hands them to a beacon. */
 const fresh = new Set<string>();
@@ -47,7 +51,7 @@ function waiting(): string[] {
       const made = parseInt(name.slice(queue.length).replace('-', ''), 16);
       const text = get(name) || '';
       stored += size(text);
-      if (text && ++count <= maxWaiting && stored <= maxStored && Date.now() - made < maxAge) return true;
+      if (text && ++count <= Limit.messages && stored <= Limit.stored && Date.now() - made < Limit.age) return true;
       fresh.delete(name);
       remove(name);
       return false;
@@ -65,7 +69,7 @@ function batch(from: string[], most: number): { taken: string[]; body: string } 
     const text = get(name);
     if (!text) continue;
     bytes += size(text);
-    if (taken.length && (taken.length >= most || bytes > maxBody)) break;
+    if (taken.length && (taken.length >= most || bytes > Limit.body)) break;
     taken.push(name);
     texts.push(text);
   }
@@ -74,7 +78,7 @@ function batch(from: string[], most: number): { taken: string[]; body: string } 
 
 function post(body: string): Promise<Response> {
   return new Promise((done, failed) => {
-    setTimeout(failed, answerTime);
+    setTimeout(failed, Limit.answer);
     // A text body is a simple request: no preflight. Browsers bound what may outlive the page, so a second try does without.
     fetch(target, { method: 'POST', body, keepalive: !fails, credentials: 'omit' }).then(done, failed);
   });
@@ -82,8 +86,8 @@ function post(body: string): Promise<Response> {
 
 /** Sends until nothing waits or the gateway can't take more. */
 async function drain(): Promise<void> {
-  for (let most = maxBatch; target; ) {
-    if (leased) set(lock, '' + (Date.now() + leaseTime));
+  for (let most: number = Limit.batch; target; ) {
+    if (leased) set(lock, '' + (Date.now() + Limit.lease));
     const { taken, body } = batch(waiting(), most);
     if (!taken.length) return;
     taken.forEach((name) => fresh.delete(name));
@@ -94,7 +98,7 @@ async function drain(): Promise<void> {
     try {
       const answer = await post(body);
       status = answer.status;
-      asked = Math.min(retryAfter(answer.headers.get('Retry-After'), Date.now()), hour);
+      asked = Math.min(retryAfter(answer.headers.get('Retry-After'), Date.now()), Limit.silence);
       results = (await answer.json()).results;
     } catch (e) {
       // No answer, or one without a body to read: the status decides.
@@ -120,7 +124,7 @@ async function drain(): Promise<void> {
     });
     if (asked) {
       if (asked > 0) set(silence, '' + (Date.now() + asked));
-      return later((asked > 0 ? asked : Math.min(2 ** fails++ * 1e3, 300e3)) * (1 + Math.random() / 2));
+      return later((asked > 0 ? asked : Math.min(2 ** fails++ * 1e3, Limit.backoff)) * (1 + Math.random() / 2));
     }
     fails = 0;
   }
@@ -132,7 +136,7 @@ async function alone(): Promise<void> {
     await navigator.locks.request(lock, drain);
   } catch (e) {
     // No locks here. The lease is not atomic; should two tabs take it, the gateway drops what comes twice.
-    if (left(lock, leaseTime)) return later(500);
+    if (left(lock, Limit.lease)) return later(500);
     leased = true;
     await drain();
     release();
@@ -154,7 +158,7 @@ function later(ms: number): void {
 /** Sends what waits, unless it is being sent or has to wait. */
 export function flush(): void {
   if (busy || timer || !target) return;
-  const pause = left(silence, hour);
+  const pause = left(silence, Limit.silence);
   if (pause) return later(pause);
   if (!waiting().length) return;
   busy = true;
@@ -175,6 +179,8 @@ export function retry(): void {
 export function push(id: string, text: string): void {
   set(queue + id, text);
   fresh.add(queue + id);
+  // While nothing can be sent, the bounds are held now and then: counting each time would cost the page.
+  if (fresh.size % 32 == 0) waiting();
   Promise.resolve().then(flush);
 }
 
@@ -184,9 +190,9 @@ export function push(id: string, text: string): void {
  */
 export function leave(closing: boolean): void {
   if (closing) release();
-  if (left(silence, hour)) return;
+  if (left(silence, Limit.silence)) return;
   for (;;) {
-    const { taken, body } = batch(Array.from(fresh).sort(), maxBatch);
+    const { taken, body } = batch(Array.from(fresh).sort(), Limit.batch);
     if (!taken.length || !navigator.sendBeacon(target, body)) return;
     taken.forEach((name) => fresh.delete(name));
   }

@@ -6,7 +6,9 @@ import { cookieName, get, set } from './storage';
 /** Keys that other makers hand out are longer, shorter or of mixed case; ours are 12 of [a-z0-9]. */
 const valid = /^[A-Za-z0-9]{9,64}$/;
 
-const year = 31536000;
+const enum Age {
+  year = 31536000,
+}
 const probe = cookieName + '_';
 
 let key = '';
@@ -52,26 +54,26 @@ function keep(next: string): void {
   if (domain === undefined) domain = domains().find(takes) || '';
   // A cookie on a narrower domain, such as one that the site's server has set, would hide the new key.
   for (const on of domains()) if (on != domain) setCookie(cookieName, '', 0, on);
-  setCookie(cookieName, key, year, domain);
+  setCookie(cookieName, key, Age.year, domain);
   set(cookieName, key);
 }
 
 /**
  * The key to use now. The cookie is read each time, because another tab may have logged out and the site's server may have
- * handed over a key. Of several cookies the one we don't know is the newer.
+ * handed over a key. Of several cookies the one we don't know is the newer. But a page that names a person keeps its key:
+ * after a log-out elsewhere, it would bind the new visitor to the person before.
  */
-export function current(): string {
+export function current(named?: unknown): string {
   const known = key || get(cookieName);
-  const next = cookies(cookieName).find((one) => valid.test(one) && one != known);
+  const next = !named && cookies(cookieName).find((one) => valid.test(one) && one != known);
   if (next) keep(next);
   return key;
 }
 
 /** Finds or makes the key when the page starts; a key in the page's address wins. */
 export function arrive(): void {
-  const given = new URLSearchParams(location.search).get(cookieName) || '';
-  const known = get(cookieName) || '';
-  keep([given, current(), known].find((one) => valid.test(one)) || random(12, 36));
+  const given = new URLSearchParams(location.search).get(cookieName);
+  keep([given, current(), get(cookieName)].find((one) => valid.test(one!)) || random(12, 36));
 }
 
 /** Forgets the key and makes another. */
