@@ -48,6 +48,7 @@ func (s *Server) Mount(e *echo.Echo) {
 		h := s.rest(r.methods)
 		for _, end := range pathEnds(r.path) {
 			e.Any(restBase+r.path+end, h)
+			e.RouteNotFound(restBase+r.path+end, h) // methods that echo doesn't know
 		}
 	}
 	e.Any(restBase, s.restNotFound)
