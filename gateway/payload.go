@@ -32,9 +32,10 @@ import (
 //   - Identifiers are never repaired: an id with a NUL, a lone surrogate or a
 //     control character is dropped, since two of them could become one by the
 //     repair and join two people.
-//   - A company whose id or name came but can't be used is left out with its
-//     attributes, unless the other of the two remains: they would land at the
-//     company that the contact has already.
+//   - A company whose id came but can't be used is left out with all it holds,
+//     and so is one without id whose name can't be used: by its name alone it
+//     would become a second company, and its attributes alone would land at
+//     the company that the contact has already.
 //   - The fingerprint is that of the raw text behind the envelope's back, not of
 //     the parsed meaning: a page writes the same data in the same order, and
 //     hashing text costs a tenth of hashing meaning. fingerprintVersion is part of it, as
@@ -104,7 +105,7 @@ func (p problem) advice() string {
 	case WarnNoName:
 		return "an event needs a name; the payload counts as an update"
 	case WarnNoIdentifier:
-		return "send company_id or name"
+		return "left out, as it can't be told from other companies; send its company_id"
 	}
 	return "the value does not fit; see the documentation of the key"
 }
@@ -607,14 +608,12 @@ func (ps *parser) company(field string, w *walker, cs []CompanyPayload) []Compan
 		}
 	}
 	c.Attributes = b.attrs
-	if c.CustomID == "" && c.Name == "" {
-		if badID || badName {
-			ps.warn("", field, WarnNoIdentifier)
-			return cs
-		}
-		if len(c.Attributes) == 0 {
-			return cs
-		}
+	switch {
+	case badID, badName && c.CustomID == "":
+		ps.warn("", field, WarnNoIdentifier)
+		return cs
+	case c.CustomID == "" && c.Name == "" && len(c.Attributes) == 0:
+		return cs
 	}
 	return append(cs, c)
 }
