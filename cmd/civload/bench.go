@@ -113,6 +113,8 @@ type bench struct {
 	own     time.Duration // CPU time of this process during the ceiling's stretches
 	ownFor  int64         // requests of these
 	bodies  int
+	// others is CPU time that neither this process nor the server took, of all there was in window, during the stretches.
+	others, window time.Duration
 	// unmeasured says why CPU time and memory are not known here; nil where they are.
 	unmeasured error
 }
@@ -163,13 +165,12 @@ func (b *bench) stretch(ctx context.Context, round, i int) error {
 	if _, err := l.warmUp(ctx); err != nil {
 		return fmt.Errorf("bench, %s: %w", bc.name, err)
 	}
-	before, usageErr := g.running.usage()
+	m := b.meter(g.running.process)
 	r := l.run(ctx, newBudget(0, b.Duration))
 	if err := l.drain(ctx, &r); err != nil {
 		return fmt.Errorf("bench, %s: %w", bc.name, err)
 	}
-	after, err := g.running.usage()
-	b.unmeasured = cmp.Or(usageErr, err, b.unmeasured)
+	_, used := m.stop()
 	verdict := "not verified"
 	if b.Verify {
 		v, err := verify(ctx, t, g.restToken, l.ledger)
@@ -194,8 +195,8 @@ func (b *bench) stretch(ctx context.Context, round, i int) error {
 	row.latency.add(&r.Latency)
 	row.payloads += r.Acked
 	row.requests += r.Requests
-	row.cpu += after.cpu - before.cpu
-	row.peak = max(row.peak, after.peak)
+	row.cpu += used.cpu
+	row.peak = max(row.peak, used.peak)
 	for _, n := range r.Errors {
 		row.errors += n
 	}
@@ -232,18 +233,47 @@ func (b *bench) ceiling(ctx context.Context) (r result, err error) {
 	if up := l.run(ctx, newBudget(int64(b.Connections), 0)); up.Acked != int64(b.Connections) {
 		return r, fmt.Errorf("bench: the ceiling doesn't answer: %v", up.Errors)
 	}
-	before, err1 := process{os.Getpid()}.usage()
+	m := b.meter(c.process)
 	r = l.run(ctx, newBudget(0, b.Duration))
-	after, err2 := process{os.Getpid()}.usage()
-	b.unmeasured = cmp.Or(err1, err2, b.unmeasured)
-	b.own += after.cpu - before.cpu
+	own, _ := m.stop()
+	b.own += own
 	b.ownFor += r.Requests
 	if len(r.Errors) > 0 {
 		return r, fmt.Errorf("bench: errors at the ceiling: %v", r.Errors)
 	}
-	m := newMinter()
-	b.bodies = len(l.ledger.traffic.appendPayload(nil, l.ledger.traffic.plain(12345), &m, time.Now()))
+	mint := newMinter()
+	b.bodies = len(l.ledger.traffic.appendPayload(nil, l.ledger.traffic.plain(12345), &mint, time.Now()))
 	return r, ctx.Err()
+}
+
+// A meter measures what a stretch takes.
+type meter struct {
+	bench       *bench
+	server      process
+	start       time.Time
+	own, before usage
+	machine     time.Duration
+}
+
+func (b *bench) meter(server process) *meter {
+	m := &meter{bench: b, server: server, start: time.Now()}
+	var err1, err2, err3 error
+	m.own, err1 = process{os.Getpid()}.usage()
+	m.before, err2 = server.usage()
+	m.machine, err3 = machineCPU()
+	b.unmeasured = cmp.Or(err1, err2, err3, b.unmeasured)
+	return m
+}
+
+// stop returns the CPU time of this process, and that of the server with its peak of memory, and adds what others took
+// to the bench.
+func (m *meter) stop() (own time.Duration, server usage) {
+	end := m.bench.meter(m.server)
+	own = end.own.cpu - m.own.cpu
+	server = usage{cpu: end.before.cpu - m.before.cpu, peak: end.before.peak}
+	m.bench.others += max(end.machine-m.machine-own-server.cpu, 0)
+	m.bench.window += time.Since(m.start) * time.Duration(runtime.NumCPU())
+	return own, server
 }
 
 func (b *bench) load(t *target, sc scenario, array int, apiKey string) (*load, error) {
@@ -311,7 +341,8 @@ func (b *bench) write(w io.Writer) error {
 	fmt.Fprintf(&t, "SQLite, synchronous FULL; the disk takes %s for a synced write of 4 KiB",
 		millis(b.sync))
 	if b.unmeasured == nil {
-		fmt.Fprintf(&t, "; the generator takes %.1f us of CPU a request", float64(b.own.Microseconds())/float64(max(b.ownFor, 1)))
+		fmt.Fprintf(&t, "; the generator takes %.1f us of CPU a request; everything else on the machine took %.0f %% of it",
+			float64(b.own.Microseconds())/float64(max(b.ownFor, 1)), 100*b.others.Seconds()/max(b.window, 1).Seconds())
 	}
 	t.WriteString(".\n")
 	if b.Verify {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"syscall"
@@ -275,6 +277,33 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	}
 	if pause := at[1].Sub(at[0]); pause < time.Second {
 		t.Errorf("came back after %v, was asked to wait a second", pause)
+	}
+}
+
+func TestHangingRequestIsGivenUpAndRepeated(t *testing.T) {
+	t.Parallel()
+	var bodies [][]byte
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		bodies = append(bodies, body)
+		if len(bodies) == 1 {
+			<-r.Context().Done() // until the client has had enough
+			return
+		}
+		_, _ = w.Write(okAnswer)
+	}))
+	defer server.Close()
+	l := testLoad(t, &fakeServer{url: server.URL}, trafficFlags{Scenario: "new", Connections: 1, RetryFor: time.Minute})
+	l.cfg.Timeout = 50 * time.Millisecond
+	r := l.run(t.Context(), newBudget(1, 0))
+	if r.Acked != 1 || r.Errors["timeout"] != 1 {
+		t.Errorf("%d acknowledged, errors %v", r.Acked, r.Errors)
+	}
+	if len(bodies) != 2 || !bytes.Equal(bodies[0], bodies[1]) {
+		t.Errorf("want the same message twice, got:\n%s", bytes.Join(bodies, []byte("\n")))
 	}
 }
 

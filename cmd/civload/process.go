@@ -78,6 +78,37 @@ func parseUsage(stat, status []byte) (usage, error) {
 	return u, nil
 }
 
+// machineCPU is the CPU time that all processes of this machine have used together, from /proc/stat; an error that wraps
+// errors.ErrUnsupported where there is none.
+func machineCPU() (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, fmt.Errorf("no /proc/stat here: %w: %w", errors.ErrUnsupported, err)
+	}
+	return parseMachineCPU(stat)
+}
+
+// parseMachineCPU reads the first line of the file stat of proc(5): ticks by kind, of which the fourth and fifth are
+// idle time and the ninth and tenth are counted in the first two already.
+func parseMachineCPU(stat []byte) (time.Duration, error) {
+	line, _, _ := strings.Cut(string(stat), "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, errors.New("unexpected first line of /proc/stat")
+	}
+	var busy int64
+	for i, f := range fields[1:9] {
+		ticks, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("machine times: %w", err)
+		}
+		if i != 3 && i != 4 {
+			busy += ticks
+		}
+	}
+	return time.Duration(busy) * (time.Second / 100), nil
+}
+
 // A child is a server that this program started.
 type child struct {
 	process

@@ -29,6 +29,19 @@ func TestParseUsage(t *testing.T) {
 	}
 }
 
+func TestParseMachineCPU(t *testing.T) {
+	t.Parallel()
+	got, err := parseMachineCPU([]byte("cpu  100 20 30 9999 8888 4 5 6 100 20\ncpu0 1 2\n"))
+	if err != nil || got != 1650*time.Millisecond {
+		t.Errorf("%v, %v; want 1.65s", got, err)
+	}
+	for _, bad := range []string{"", "cpu 1 2 3", "intr 1 2 3 4 5 6 7 8 9", "cpu a b c d e f g h"} {
+		if _, err := parseMachineCPU([]byte(bad)); err == nil {
+			t.Errorf("%q was read without an error", bad)
+		}
+	}
+}
+
 func TestUsageOfThisProcess(t *testing.T) {
 	t.Parallel()
 	u, err := process{os.Getpid()}.usage()
