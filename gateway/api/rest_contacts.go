@@ -99,6 +99,7 @@ func (s *Server) searchContacts(r *request) error {
 	ctx, w, q := r.Request().Context(), r.workspace.ID, r.QueryParams()
 	var found []*gateway.ContactView
 	var one *gateway.ContactView
+	var asPage bool
 	var err error
 	switch {
 	case q.Has("email"):
@@ -110,6 +111,7 @@ func (s *Server) searchContacts(r *request) error {
 			one, err = s.reader.ContactByKey(ctx, w, key)
 		}
 	case q.Has("phone_number"):
+		asPage = r.version == v2
 		if phone, _, ok := gateway.NormalizePhone(searchedPhone(q.Get("phone_number"))); ok {
 			found, err = s.reader.ContactsByPhone(ctx, w, phone, maxLimit)
 		}
@@ -130,7 +132,6 @@ func (s *Server) searchContacts(r *request) error {
 		return errNotFound
 	}
 	many, _ := strconv.ParseBool(q.Get("many"))
-	asPage := r.version == v2 && q.Has("phone_number") && !q.Has("email") && !q.Has("key")
 	if !many && !asPage {
 		return s.writeContact(r, found[0])
 	}

@@ -433,7 +433,8 @@ func (b *bag) attributes() []attributeV1 {
 	return out
 }
 
-// valueType is the type in the vendor's words (contract, section 6).
+// valueType is the type in the vendor's words (contract, section 6). Numbers
+// are of one type here, so all of them are floats there.
 func valueType(t gateway.Type) string {
 	switch t {
 	case gateway.TypeNumber:
