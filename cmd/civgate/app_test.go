@@ -1,0 +1,430 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite" // a second process that works on the data file
+)
+
+const (
+	testKey   = "A1B2C3"
+	testToken = "a-token-of-the-test-that-is-long"
+)
+
+// process is civgate run by the test on a port of its own.
+type process struct {
+	t      testing.TB
+	origin string
+	stop   context.CancelFunc
+	done   chan struct{}
+	code   int
+	stdout *output
+	stderr *output
+}
+
+// output collects what a running process writes.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+var readyLine = regexp.MustCompile(`civgate is ready at (\S+)`)
+
+// launch starts civgate on the data folder and waits until it is ready.
+func launch(t testing.TB, data string, environ ...string) *process {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &process{t: t, stop: cancel, done: make(chan struct{}), stdout: &output{}, stderr: &output{}}
+	env := append([]string{
+		"CIVGATE_ADDR=127.0.0.1:0", "CIVGATE_DATA=" + data, "CIVGATE_API_KEY=" + testKey, "CIVGATE_REST_TOKEN=" + testToken,
+	}, environ...)
+	go func() {
+		defer close(p.done)
+		p.code = run(ctx, nil, env, p.stdout, p.stderr)
+	}()
+	t.Cleanup(func() { p.end() })
+	for {
+		if m := readyLine.FindStringSubmatch(p.stdout.String()); m != nil {
+			p.origin = m[1]
+			return p
+		}
+		select {
+		case <-p.done:
+			t.Fatalf("civgate ended with %d: %s", p.code, p.stderr)
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// end stops civgate as SIGTERM does and returns its exit code.
+func (p *process) end() int {
+	p.stop()
+	<-p.done
+	return p.code
+}
+
+// post sends one body and returns the status, the Retry-After and the answer.
+func (p *process) post(body string) (status int, retryAfter, answer string) {
+	p.t.Helper()
+	resp, err := http.Post(p.origin+"/ingest", "text/plain", strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header.Get("Retry-After"), string(b)
+}
+
+// get reads REST, version 1, into v and returns the status.
+func (p *process) get(path string, v any) int {
+	p.t.Helper()
+	r, err := http.NewRequest(http.MethodGet, p.origin+path, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Token "+testToken)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if v != nil && resp.StatusCode == http.StatusOK {
+		if err := json.NewDecoder(resp.Body).Decode(v); err != nil {
+			p.t.Fatalf("%s: %v", path, err)
+		}
+	}
+	return resp.StatusCode
+}
+
+func (p *process) pending() int64 {
+	p.t.Helper()
+	var h struct {
+		Pending int64 `json:"inbox_pending"`
+	}
+	p.get("/healthz", &h)
+	return h.Pending
+}
+
+// settle waits until all that was accepted is visible.
+func (p *process) settle() {
+	p.t.Helper()
+	for p.pending() > 0 {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (p *process) contacts() int {
+	p.t.Helper()
+	var page struct{ Count int }
+	if status := p.get("/api/public/users/", &page); status != http.StatusOK {
+		p.t.Fatalf("list answered %d", status)
+	}
+	return page.Count
+}
+
+func person(id int) string {
+	return fmt.Sprintf(`{"apiKey":%q,"user_id":"u%d","email":"u%d@acme.test","company":{"company_id":"c7","name":"Acme"},"$":{"id":"m%d","key":"key%09d","type":"page","url":"https://acme.test/"}}`, testKey, id, id, id, id)
+}
+
+// TestRestart: SIGTERM drains and exits 0, and the next start goes on where it
+// was, with the keys it had.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := launch(t, data)
+	for i := range 50 {
+		if status, _, answer := p.post(person(i)); status != http.StatusOK {
+			t.Fatal(status, answer)
+		}
+	}
+	out := p.stdout.String()
+	for _, want := range []string{p.origin + "/demo", `apiKey: "` + testKey + `"`, p.origin + "/widget.js", testToken} {
+		if !strings.Contains(out, want) {
+			t.Errorf("a newcomer is not told %q:\n%s", want, out)
+		}
+	}
+	if code := p.end(); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	p = launch(t, data)
+	p.settle()
+	if n := p.contacts(); n != 50 {
+		t.Errorf("%d contacts after a restart, want 50", n)
+	}
+	p.post(person(7))
+	p.settle()
+	var c struct {
+		PageViews int `json:"page_views"`
+	}
+	if p.get("/api/public/users-by-id/u7/", &c); c.PageViews != 1 {
+		t.Errorf("%d page views: a message of before the restart counted twice", c.PageViews)
+	}
+	// Other keys in the settings are added to the data, and the old ones stay.
+	p.end()
+	p = launch(t, data, "CIVGATE_API_KEY=OTHER1")
+	if status, _, answer := p.post(strings.Replace(person(60), testKey, "OTHER1", 1)); status != http.StatusOK {
+		t.Errorf("the added apiKey got %d %s", status, answer)
+	}
+	if status, _, answer := p.post(person(61)); status != http.StatusOK {
+		t.Errorf("the old apiKey got %d %s", status, answer)
+	}
+}
+
+// TestSecondProcess: two servers on one file would each think that they are
+// alone; the second says so and exits.
+func TestSecondProcess(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	launch(t, data)
+	var out, errs output
+	code := run(context.Background(), nil, []string{"CIVGATE_ADDR=127.0.0.1:0", "CIVGATE_DATA=" + data}, &out, &errs)
+	if msg := errs.String(); code != exitFailed || !strings.Contains(msg, "another civgate") || strings.Count(msg, "\n") != 1 {
+		t.Errorf("exit code %d, %q", code, msg)
+	}
+}
+
+// TestWrongStart: what can't work stops the start with one line that names the
+// setting.
+func TestWrongStart(t *testing.T) {
+	t.Parallel()
+	busy := launch(t, t.TempDir())
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		env  []string
+		code int
+		want string
+	}{
+		{"setting", nil, []string{"CIVGATE_LIMITS=maybe"}, exitUsage, "limits"},
+		{"unknown variable", nil, []string{"CIVGATE_PORT=1"}, exitUsage, "CIVGATE_PORT"},
+		{"unknown flag", []string{"--port=1"}, nil, exitUsage, "--port"},
+		{"unknown command", []string{"start"}, nil, exitUsage, "start"},
+		{"flag wins over the environment", []string{"--limits=maybe"}, []string{"CIVGATE_LIMITS=off"}, exitUsage, "maybe"},
+		{"address in use", []string{"--addr", strings.TrimPrefix(busy.origin, "http://")}, nil, exitFailed, "addr"},
+		{"data is a file", []string{"--data", file}, nil, exitFailed, "data"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var out, errs output
+			env := append([]string{"CIVGATE_DATA=" + t.TempDir(), "CIVGATE_ADDR=127.0.0.1:0"}, tt.env...)
+			code := run(context.Background(), tt.args, env, &out, &errs)
+			if msg := errs.String(); code != tt.code || !strings.Contains(msg, tt.want) || strings.Count(strings.TrimSpace(msg), "\n") != 0 {
+				t.Errorf("exit code %d, %q; want %d and one line with %q", code, msg, tt.code, tt.want)
+			}
+		})
+	}
+}
+
+// TestDataLocked: while another process holds a write transaction on the data,
+// payloads are still accepted, and applied afterwards.
+func TestDataLocked(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := launch(t, data, "CIVGATE_LOG_LEVEL=error")
+	p.post(person(0))
+	p.settle()
+
+	db, err := sql.Open("sqlite", filepath.Join(data, "civgate.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	conn, err := db.Conn(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := func(stmt string) {
+		t.Helper()
+		if _, err := conn.ExecContext(context.Background(), stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("PRAGMA busy_timeout=5000")
+	exec("BEGIN IMMEDIATE")
+	exec("CREATE TABLE other_work (x)")
+	for i := 1; i <= 100; i++ {
+		if status, _, answer := p.post(person(i)); status != http.StatusOK {
+			t.Fatal(status, answer)
+		}
+	}
+	time.Sleep(3 * time.Second) // longer than any busy timeout of the store
+	if n := p.pending(); n == 0 {
+		t.Error("nothing waits: the lock had no effect")
+	}
+	if n := p.contacts(); n != 1 {
+		t.Errorf("%d contacts while the data is locked; reading must go on", n)
+	}
+	exec("ROLLBACK")
+	p.settle()
+	if n := p.contacts(); n != 101 {
+		t.Errorf("%d contacts, want 101", n)
+	}
+}
+
+// TestDiskFull fills the disk under a running civgate: 503 with Retry-After,
+// nothing acknowledged, and recovery by itself.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	if err := syscall.Mount("tmpfs", data, "tmpfs", 0, "size=24m"); err != nil {
+		t.Skipf("a small file system can't be mounted here (%v): run as root to test a full disk", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(data, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	p := launch(t, data, "CIVGATE_LIMITS=off")
+	acknowledged := 0
+	send := func(n int) (refused int) {
+		for range n {
+			status, after, answer := p.post(person(acknowledged))
+			switch {
+			case status == http.StatusOK:
+				acknowledged++
+			case status == http.StatusServiceUnavailable && after != "" && strings.Contains(answer, `"unavailable"`):
+				refused++
+			default:
+				t.Fatalf("%d %q %s", status, after, answer)
+			}
+		}
+		return refused
+	}
+	send(20)
+	filler := filepath.Join(data, "filler")
+	fill(t, filler)
+	for range 200 {
+		if send(50) > 0 {
+			break
+		}
+		fill(t, filler)
+	}
+	if send(20) == 0 {
+		t.Fatal("a full disk refused nothing")
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for send(1) > 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not recover when there is room again")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	send(20)
+	p.settle()
+	if n := p.contacts(); n != acknowledged {
+		t.Errorf("%d contacts, %d were acknowledged", n, acknowledged)
+	}
+	if code := p.end(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+}
+
+// fill writes to path until the disk is full.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		if errors.Is(err, syscall.ENOSPC) {
+			return
+		}
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size > 0; {
+		if _, err := f.Write(make([]byte, size)); errors.Is(err, syscall.ENOSPC) {
+			size /= 2
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWorkspaceCommand changes settings beside a running server.
+func TestWorkspaceCommand(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := launch(t, data)
+	civgate := func(args ...string) (int, string) {
+		var out, errs output
+		code := run(context.Background(), args, []string{"CIVGATE_DATA=" + data}, &out, &errs)
+		return code, out.String() + errs.String()
+	}
+	if code, out := civgate("workspace", "list"); code != exitOK || !strings.Contains(out, "1\t"+testKey) {
+		t.Errorf("list: %d %s", code, out)
+	}
+	if code, out := civgate("workspace", "set", "1", "--origins", "acme.test,*.shop.test"); code != exitOK {
+		t.Errorf("set: %d %s", code, out)
+	}
+	if code, out := civgate("workspace", "set", "1", "--origins", "https://acme.test/"); code != exitFailed {
+		t.Errorf("set took a URL for a host: %d %s", code, out)
+	}
+	time.Sleep(600 * time.Millisecond) // a changed setting counts within a second
+	r, err := http.NewRequest(http.MethodPost, p.origin+"/ingest", strings.NewReader(person(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Origin", "https://evil.test")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("an origin that is not on the list got %d", resp.StatusCode)
+	}
+	code, out := civgate("workspace", "create", "Second")
+	key := regexp.MustCompile(`apiKey +(\w{6})`).FindStringSubmatch(out)
+	if code != exitOK || key == nil {
+		t.Fatalf("create: %d %s", code, out)
+	}
+	if status, _, answer := p.post(strings.Replace(person(1), testKey, key[1], 1)); status != http.StatusOK {
+		t.Errorf("the new workspace's key got %d %s", status, answer)
+	}
+	p.settle()
+	if n := p.contacts(); n != 0 {
+		t.Errorf("the first workspace sees %d contacts of the second", n)
+	}
+	if code, out := civgate("version"); code != exitOK || !strings.HasPrefix(out, "civgate ") {
+		t.Errorf("version: %d %s", code, out)
+	}
+	if code, out := civgate("--help"); code != exitOK || !strings.Contains(out, "--max-pending") {
+		t.Errorf("help: %d %s", code, out)
+	}
+}
