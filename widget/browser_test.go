@@ -71,6 +71,7 @@ func startBrowser() error {
 		chromedp.ExecPath(path),
 		chromedp.NoSandbox,
 		chromedp.DisableGPU,
+		chromedp.IgnoreCertErrors,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
 		// Every name is this machine: tests may use any host, and nothing leaves.
@@ -303,8 +304,9 @@ type answer struct {
 
 // gateway serves the script, the pages of testdata and an ingest endpoint that records.
 type gateway struct {
-	t    *testing.T
-	port string
+	t      *testing.T
+	scheme string
+	port   string
 
 	mu       sync.Mutex
 	requests []request
@@ -313,7 +315,18 @@ type gateway struct {
 
 func newGateway(t *testing.T) *gateway {
 	t.Helper()
-	g := &gateway{t: t}
+	return startGateway(t, "http", (*httptest.Server).Start)
+}
+
+// newSecureGateway is a gateway on https, with a certificate that the browser of the tests accepts.
+func newSecureGateway(t *testing.T) *gateway {
+	t.Helper()
+	return startGateway(t, "https", (*httptest.Server).StartTLS)
+}
+
+func startGateway(t *testing.T, scheme string, start func(*httptest.Server)) *gateway {
+	t.Helper()
+	g := &gateway{t: t, scheme: scheme}
 	e := echo.New()
 	widget.Mount(e, widget.Settings{})
 	e.POST("/ingest", echo.WrapHandler(http.HandlerFunc(g.ingest)))
@@ -324,7 +337,8 @@ func newGateway(t *testing.T) *gateway {
 	proxied := http.NewServeMux()
 	proxied.Handle("/", e)
 	proxied.Handle("/some/prefix/", http.StripPrefix("/some/prefix", e))
-	server := httptest.NewServer(proxied)
+	server := httptest.NewUnstartedServer(proxied)
+	start(server)
 	t.Cleanup(server.Close)
 	_, port, err := net.SplitHostPort(server.Listener.Addr().String())
 	if err != nil {
@@ -415,7 +429,7 @@ func (g *gateway) ingest(w http.ResponseWriter, r *http.Request) {
 }
 
 // at is an address of the server under a host name.
-func (g *gateway) at(host string) string { return "http://" + net.JoinHostPort(host, g.port) }
+func (g *gateway) at(host string) string { return g.scheme + "://" + net.JoinHostPort(host, g.port) }
 
 // site is an address on the site that has the script.
 func (g *gateway) site(path string) string { return g.at("shop.localhost") + path }

@@ -35,7 +35,10 @@ function boot(): void {
   const held: (() => void)[] = [];
   let started = false;
   let alive = true;
+  let apiKey: unknown;
   let sent = '';
+  let told = '';
+  let toldTo: any;
   let unwatch = () => {};
   let release = () => {};
   let pollTime = 200;
@@ -49,10 +52,14 @@ function boot(): void {
     if (w.civchat[name]) w.civchat[name]();
   });
 
-  /** The key to use now; the page is told through civchat.userKey, which may be a setter of the page. */
+  /** The key to use now. The page is told once through civchat.userKey, which may be a setter that writes the cookie. */
   const visitor = (named: unknown): string => {
     const key = current(named);
-    guard(() => (w.civchat.userKey = key))();
+    if (told != key || toldTo != w.civchat) {
+      told = key;
+      toldTo = w.civchat;
+      guard(() => (toldTo.userKey = key))();
+    }
     return key;
   };
 
@@ -81,7 +88,8 @@ function boot(): void {
     if ('user_id' in data || 'email' in data) become(data, isOther(wire(w.civchat), data));
   };
 
-  const attributes = (data?: Wire): Wire => Object.assign(wire(w.civchat), data);
+  /** What civchat and a call say; a civchat that was replaced may lack the apiKey of the start. */
+  const attributes = (data?: Wire): Wire => Object.assign({ apiKey }, wire(w.civchat), data);
 
   const send = (type: string, data?: Wire, name?: string, info?: Wire): void => {
     const now = Date.now();
@@ -117,7 +125,7 @@ function boot(): void {
 
   /** Starts as soon as there is an apiKey and the page is more than a preparation of the browser. */
   const start = guard(() => {
-    if (started || !alive || !wire(w.civchat).apiKey) return;
+    if (started || !alive || !(apiKey = wire(w.civchat).apiKey)) return;
     if ((document as any).prerendering) return document.addEventListener('prerenderingchange', start);
     started = true;
     arrive();

@@ -186,7 +186,8 @@ export function push(id: string, text: string): void {
 
 /**
  * Hands what nobody was given yet to beacons, since the page may not live to send it. A beacon brings no answer, so the
- * messages stay in the queue; the next page sends them again and the gateway drops them as known.
+ * messages stay in the queue; the next page sends them again and the gateway drops them as known. When there is more than
+ * one beacon, the network may swap them.
  */
 export function leave(closing: boolean): void {
   if (closing) release();
