@@ -2,7 +2,9 @@ package inbox
 
 import (
 	"context"
+	"runtime"
 	"slices"
+	"time"
 
 	"civgate/gateway"
 )
@@ -13,6 +15,9 @@ const (
 	groupEntries = 1024
 	groupBytes   = 1 << 20
 )
+
+// maxGather is how long a group is at most kept open for callers that run.
+const maxGather = time.Millisecond
 
 // maxAppendBytes is the most that one Append may bring: SQLite keeps values
 // below 1,000,000,000 bytes, and a batch is copied a few times in memory.
@@ -101,10 +106,27 @@ func (f *File) commitLoop() {
 			f.mu.Unlock()
 			return
 		}
+		f.gather()
 		g := f.groups[0]
 		f.groups = slices.Delete(f.groups, 0, 1)
 		f.mu.Unlock()
 		f.commit(g)
+	}
+}
+
+// gather lets callers that are about to run join the first group: as long as
+// there are any it costs no time to wait for them, and every commit less is
+// time won. The caller holds mu.
+func (f *File) gather() {
+	start := time.Now()
+	for n := 0; len(f.groups) == 1 && len(f.groups[0].entries) > n; {
+		n = len(f.groups[0].entries)
+		f.mu.Unlock()
+		runtime.Gosched()
+		f.mu.Lock()
+		if time.Since(start) > maxGather {
+			return
+		}
 	}
 }
 
@@ -144,7 +166,7 @@ func (f *File) commit(g *group) {
 // write puts the n entries in buf behind the last one, durably. When that goes
 // wrong it leaves the active segment and tries once more in a new one.
 func (f *File) write(n int) error {
-	if f.active == nil || f.active.walSize >= f.opts.SegmentBytes {
+	if f.active == nil || f.active.size >= f.opts.SegmentBytes {
 		// Whoever can't start a new segment may still have room in the old one.
 		if err := f.rotate(); err != nil && f.active == nil {
 			return err
@@ -178,19 +200,11 @@ func (f *File) leave(err error) {
 // rotate starts a new segment behind the last entry. After an error the active
 // segment stays, unless it is empty.
 func (f *File) rotate() error {
-	if n := len(f.segments); n > 0 && f.segments[n-1].empty() {
-		// It has the name of the new one, and nothing in it.
-		s := f.segments[n-1]
-		f.mu.Lock()
-		f.segments = f.segments[:n-1]
-		f.active = nil
-		f.mu.Unlock()
-		if err := s.remove(); err != nil {
-			f.mu.Lock()
-			f.segments = append(f.segments, s)
-			f.mu.Unlock()
-			return err
-		}
+	if err := f.removeEmpty(); err != nil {
+		return err
+	}
+	if f.active != nil {
+		f.active.rest()
 	}
 	s, err := createSegment(f.dir, f.last+1)
 	if err != nil {
@@ -201,6 +215,27 @@ func (f *File) rotate() error {
 	f.segments = append(f.segments, s)
 	f.active = s
 	f.trim()
+	return nil
+}
+
+// removeEmpty removes the last segment if nothing is in it: it has the name
+// that the next one is to have.
+func (f *File) removeEmpty() error {
+	f.mu.Lock()
+	n := len(f.segments)
+	if n == 0 || !f.segments[n-1].empty() {
+		f.mu.Unlock()
+		return nil
+	}
+	s := f.segments[n-1]
+	f.active = nil
+	f.mu.Unlock()
+	if err := s.remove(false); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.segments = f.segments[:len(f.segments)-1]
+	f.mu.Unlock()
 	return nil
 }
 

@@ -30,7 +30,7 @@ type Options struct {
 	// entries and 16 MiB by default; what exceeds them is read back from disk.
 	QueueEntries int
 	QueueBytes   int64
-	// SegmentBytes is the size from which a segment is left for a new one; 32 MiB
+	// SegmentBytes is the size from which a segment is left for a new one; 8 MiB
 	// by default. The folder holds about two segments more than what is pending.
 	SegmentBytes int64
 }
@@ -40,7 +40,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxBytes, 512<<20)
 	setDefault(&o.QueueEntries, 8192)
 	setDefault(&o.QueueBytes, 16<<20)
-	setDefault(&o.SegmentBytes, 32<<20)
+	setDefault(&o.SegmentBytes, 8<<20)
 	return o
 }
 
@@ -115,7 +115,7 @@ const stepBytes = 64 << 10
 // written, or if a file is damaged, of another program or of a newer format; it
 // then names the file.
 func Open(ctx context.Context, dir string, applied int64, opts Options) (*File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("make inbox folder: %w", err)
 	}
 	lock := flock.New(filepath.Join(dir, "inbox.lock"), flock.SetPermissions(0o600))
@@ -158,6 +158,17 @@ func Open(ctx context.Context, dir string, applied int64, opts Options) (*File, 
 	return f, nil
 }
 
+// makeDir makes the folder, durably, if it is missing.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
 // load opens the segments of earlier runs and deletes what is of no use.
 func (f *File) load(ctx context.Context) error {
 	names, err := os.ReadDir(f.dir)
@@ -173,7 +184,7 @@ func (f *File) load(ctx context.Context) error {
 		path := filepath.Join(f.dir, name)
 		seq, ok := parseSegmentName(name)
 		switch {
-		case name == newName:
+		case name == newName, name == spareName:
 			err = removeFiles(path)
 		case ok && name == entry.Name():
 			old = append(old, &segment{path: path, first: seq, last: seq - 1})
@@ -203,7 +214,7 @@ func (f *File) load(ctx context.Context) error {
 		// In this order: a file that is deleted before an older one could no
 		// longer void the end of that.
 		if len(batches) == 0 {
-			if err := s.remove(); err != nil {
+			if err := s.remove(false); err != nil {
 				return fmt.Errorf("clean inbox folder: %w", err)
 			}
 			continue
@@ -234,12 +245,13 @@ func (f *File) addPending(b batchInfo) {
 
 // Applied tells that all entries up to seq are applied for good. They are no
 // longer pending, Next skips them, and their files are deleted in the
-// background once all in them is applied.
+// background once all in them is applied. After Close it does nothing: the next
+// Open will be told.
 func (f *File) Applied(seq int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	seq = min(seq, f.last)
-	if seq <= f.applied {
+	if f.closed || seq <= f.applied {
 		return
 	}
 	f.applied = seq
@@ -304,7 +316,7 @@ func (f *File) clean() {
 		}
 		s := f.trash[0]
 		f.mu.Unlock()
-		if s.remove() != nil {
+		if s.remove(true) != nil {
 			return
 		}
 		f.mu.Lock()
@@ -345,9 +357,10 @@ func (f *File) shutDown() error {
 	f.mu.Unlock()
 	close(f.stop)
 	<-f.cleaned
+	err = errors.Join(err, removeFiles(filepath.Join(f.dir, spareName)))
 	for _, s := range slices.Concat(f.trash, f.segments) {
 		if s.empty() {
-			_ = s.remove() // the next Open would do it
+			_ = s.remove(false) // the next Open would do it
 		} else {
 			err = errors.Join(err, s.close())
 		}

@@ -29,8 +29,19 @@ const (
 // on a segment before the inbox goes on in a new one, in milliseconds.
 const busyWait = 250
 
-// newName is the name that a segment has until it is complete.
-const newName = "inbox.new"
+// newName is the name that a segment has until it is complete, spareName that
+// of a log to be used again.
+const (
+	newName   = "inbox.new"
+	spareName = "inbox.spare"
+)
+
+// The sizes of a log's header and of what it holds for each page, see
+// https://sqlite.org/fileformat2.html#walformat.
+const (
+	logHeader = 32
+	logFrame  = 24 + pageSize
+)
 
 // sidecars are the endings of the files that SQLite keeps beside a database.
 var sidecars = []string{"-wal", "-shm", "-journal"}
@@ -45,10 +56,10 @@ type segment struct {
 	last int64
 
 	// The rest belongs to whoever writes or removes the segment.
-	conn    driver.Conn
-	insert  driver.Stmt
-	args    []driver.NamedValue
-	walSize int64 // of the WAL after the last good commit
+	conn   driver.Conn
+	insert driver.Stmt
+	args   []driver.NamedValue
+	size   int64 // of the log, about
 }
 
 // segmentName is the file name of the segment that starts at seq.
@@ -97,11 +108,15 @@ func createSegment(dir string, first int64) (_ *segment, err error) {
 		return nil, err
 	}
 	s := &segment{path: path, first: first, last: first - 1}
-	if err = syncDir(dir); err == nil {
+	err = os.Rename(filepath.Join(dir, spareName), path+"-wal")
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = syncDir(dir)
+	}
+	if err == nil {
 		err = s.openWriter()
 	}
 	if err != nil {
-		_ = s.remove()
+		_ = s.remove(false)
 		return nil, fmt.Errorf("create inbox file: %w", err)
 	}
 	return s, nil
@@ -162,18 +177,28 @@ func (s *segment) append(seq int64, n int, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("append to inbox file %s: %w", s.path, err)
 	}
-	if info, err := os.Stat(s.path + "-wal"); err == nil {
-		s.walSize = info.Size()
-	}
+	s.size += (int64(len(data))/pageSize + 2) * logFrame
 	return nil
 }
 
 // abandon cuts from the log what a commit that went wrong may have left there,
 // so that a killed process can't find it again.
 func (s *segment) abandon() {
-	// A path, not a descriptor: closing one would drop SQLite's locks. Should it
-	// fail, then the next segment voids what is left.
-	_ = os.Truncate(s.path+"-wal", s.walSize)
+	// Should anything here fail, then the next segment voids what is left.
+	frames := int64(-1)
+	err := query(s.conn, "PRAGMA wal_checkpoint(NOOP)")(func(row []driver.Value) error {
+		frames, _ = row[1].(int64)
+		return nil
+	})
+	if err == nil && frames >= 0 {
+		// A path, not a descriptor: see Decisions.
+		_ = os.Truncate(s.path+"-wal", logHeader+frames*logFrame)
+	}
+}
+
+// rest gives back the memory of a segment that is full.
+func (s *segment) rest() {
+	_ = execAll(s.conn, "PRAGMA shrink_memory")
 }
 
 // empty says that no acknowledged entry is in the segment.
@@ -204,18 +229,39 @@ func (s *segment) close() error {
 	return err
 }
 
-// remove deletes the segment for good. It may be called again after an error.
-func (s *segment) remove() error {
+// remove deletes the segment for good; with keepLog its log becomes the spare
+// one. It may be called again after an error.
+func (s *segment) remove(keepLog bool) error {
 	// The database goes first: SQLite won't copy the log of a database that was
 	// moved away when its last connection closes. A system that refuses to
 	// delete open files gets a second try.
-	first := os.Remove(s.path)
-	closed := s.close()
-	err := removeFiles(s.path)
-	if err != nil {
-		return errors.Join(first, closed, err)
+	err := errors.Join(os.Remove(s.path), s.close())
+	if keepLog && err == nil {
+		_ = spareLog(s.path + "-wal") // if it fails the log is deleted
+	}
+	if again := removeFiles(s.path); again != nil {
+		return errors.Join(err, again)
 	}
 	return nil
+}
+
+// spareLog makes a log void and the spare one. SQLite takes a log without a
+// header for an empty one, and what follows for noise; writing over it costs
+// half as much as a file that grows.
+func spareLog(path string) error {
+	log, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	// It must be void for good before it gets another name.
+	_, err = log.WriteAt(make([]byte, logHeader), 0)
+	if err == nil {
+		err = log.Sync()
+	}
+	if err = errors.Join(err, log.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path, filepath.Join(filepath.Dir(path), spareName))
 }
 
 // removeFiles deletes a database and what SQLite keeps beside it.
