@@ -232,7 +232,9 @@ func TestAnonymousThenLogIn(t *testing.T) {
 	// A second browser of the same person, and a visitor there before the log-in.
 	visit(t, p, s+"/", s+"/app", s+"/late")
 	var hits struct {
-		Results []struct{ Path string }
+		Results []struct {
+			Path string `json:"page_path"`
+		}
 	}
 	p.get("/api/public/users-by-id/42/", &u)
 	p.get("/api/public/users-by-id/42/ping_hits/", &hits)
@@ -240,8 +242,8 @@ func TestAnonymousThenLogIn(t *testing.T) {
 	for _, h := range hits.Results {
 		paths = append(paths, h.Path)
 	}
-	if u.PageViews != 6 || strings.Join(paths, " ") == "" {
-		t.Errorf("%d page views %v, want 6", u.PageViews, paths)
+	if got, want := strings.Join(paths, " "), "/late /app / /app /price /"; u.PageViews != 6 || got != want {
+		t.Errorf("%d page views %s, want 6, newest first: %s", u.PageViews, got, want)
 	}
 	if p.get("/api/public/users/", &users); users.Count != 2 {
 		t.Errorf("%d contacts, want 2", users.Count)

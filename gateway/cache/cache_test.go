@@ -1,0 +1,121 @@
+package cache_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"civgate/gateway"
+	"civgate/gateway/cache"
+)
+
+func key(w gateway.WorkspaceID, v string) gateway.Ref {
+	return gateway.Ref{WorkspaceID: w, Kind: gateway.RefKey, Value: v}
+}
+
+func look(m *cache.Memory, refs ...gateway.Ref) []gateway.Identity {
+	out := make([]gateway.Identity, len(refs))
+	m.Identities(context.Background(), refs, out)
+	return out
+}
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	m := cache.New(1000)
+	a, b := key(1, "a"), key(1, "b")
+	id := gateway.Ref{WorkspaceID: 1, Kind: gateway.RefCustomID, Value: "a"}
+	m.Remember(ctx, []gateway.Ref{a, b, id}, []gateway.Identity{{ContactID: 7, Fingerprint: 1}, {ContactID: 7, Fingerprint: 2}, {ContactID: 8, Fingerprint: 3}})
+
+	// A contact's fingerprint is one, under whichever browser it is asked for.
+	want := []gateway.Identity{{ContactID: 7, Fingerprint: 2}, {ContactID: 7, Fingerprint: 2}, {ContactID: 8, Fingerprint: 3}, {}, {}}
+	if d := cmp.Diff(want, look(m, a, b, id, key(2, "a"), key(1, ""))); d != "" {
+		t.Error(d)
+	}
+	// A browser changes hands.
+	m.Remember(ctx, []gateway.Ref{b}, []gateway.Identity{{ContactID: 8, Fingerprint: 3}})
+	if d := cmp.Diff([]gateway.Identity{{ContactID: 7, Fingerprint: 2}, {ContactID: 8, Fingerprint: 3}}, look(m, a, b)); d != "" {
+		t.Error(d)
+	}
+	// Forgetting is by contact, and ids of another workspace are others.
+	m.Forget(ctx, 2, []gateway.ContactID{8})
+	m.Forget(ctx, 1, []gateway.ContactID{7})
+	if d := cmp.Diff([]gateway.Identity{{}, {ContactID: 8, Fingerprint: 3}, {ContactID: 8, Fingerprint: 3}}, look(m, a, b, id)); d != "" {
+		t.Error(d)
+	}
+	// What was in the answer's slice does not shine through.
+	out := []gateway.Identity{{ContactID: 99}}
+	m.Identities(ctx, []gateway.Ref{a}, out)
+	if out[0] != (gateway.Identity{}) {
+		t.Errorf("a miss left %+v", out[0])
+	}
+}
+
+// TestMemoryIsBounded: strangers can bring keys without end.
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	const size, all = 1000, 50_000
+	m := cache.New(size)
+	var run sync.WaitGroup
+	for part := range 4 {
+		run.Go(func() {
+			for i := range all / 4 {
+				m.Remember(context.Background(), []gateway.Ref{key(1, fmt.Sprint(part, "-", i))}, []gateway.Identity{{ContactID: gateway.ContactID(part*all + i + 1), Fingerprint: 1}})
+			}
+		})
+	}
+	run.Wait()
+	for range 100 { // eviction is behind by a moment
+		known := 0
+		for part := range 4 {
+			for i := range all / 4 {
+				if look(m, key(1, fmt.Sprint(part, "-", i)))[0] != (gateway.Identity{}) {
+					known++
+				}
+			}
+		}
+		if known <= 2*size {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("more than %d of %d are remembered", 2*size, all)
+}
+
+func TestLimiter(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	l := cache.NewLimiter(map[string]cache.Limit{"ip": {PerSecond: 2, Burst: 4}}, 100, func() time.Time { return now })
+	take := func(name string, n int) bool {
+		t.Helper()
+		ok, after := l.Allow(ctx, name, n)
+		if ok == (after > 0) {
+			t.Errorf("%s: allowed %v, and to come back after %v", name, ok, after)
+		}
+		return ok
+	}
+	if !take("ip:a", 3) || take("ip:a", 2) || !take("ip:a", 1) {
+		t.Error("a burst of 4 is not 4")
+	}
+	if !take("ip:b", 4) {
+		t.Error("another name shares the bucket")
+	}
+	if !take("key:a", 1000) {
+		t.Error("a class without a limit is limited")
+	}
+	if ok, after := l.Allow(ctx, "ip:a", 3); ok || after != 1500*time.Millisecond {
+		t.Errorf("3 of an empty bucket that fills with 2 a second: %v after %v", ok, after)
+	}
+	now = now.Add(1500 * time.Millisecond)
+	if !take("ip:a", 3) {
+		t.Error("who waits as told is refused")
+	}
+	if ok, after := l.Allow(ctx, "ip:a", 5); ok || after < time.Minute {
+		t.Errorf("what never fits: %v after %v", ok, after)
+	}
+}
