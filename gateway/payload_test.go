@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"civgate/gateway"
 )
@@ -517,6 +518,115 @@ func FuzzParsePayload(f *testing.F) {
 		again, _, err := gateway.ParsePayload(body)
 		if diff := cmp.Diff(p, again); err != nil || diff != "" {
 			t.Errorf("a second time: %v\n%s", err, diff)
+		}
+	})
+}
+
+// FuzzSplitBatch compares with encoding/json.
+func FuzzSplitBatch(f *testing.F) {
+	for _, s := range []string{`{"a":1}`, `[{"a":1} , 2,"]"]`, "[]", "[1", "\uFEFF [{}]\n", "[\"\xff\\ud800\"]", "[[],[[]]]x", "[" + nested(50) + "]", " [" + strings.Repeat("1,", 60) + "1]"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		before := bytes.Clone(body)
+		items, batch, err := gateway.SplitBatch(body)
+		if !bytes.Equal(before, body) {
+			t.Fatal("the body was changed")
+		}
+		trimmed := bytes.TrimPrefix(body, []byte("\uFEFF"))
+		var std []json.RawMessage
+		stdErr := json.Unmarshal(trimmed, &std)
+		switch {
+		case !batch:
+			if err != nil || len(items) != 1 || !bytes.Equal(items[0], trimmed) || stdErr == nil && std != nil {
+				t.Errorf("%d items, %v", len(items), err)
+			}
+		case err != nil:
+			want := gateway.CodeInvalidPayload
+			if len(std) > gateway.MaxBatch {
+				want = gateway.CodeTooLarge
+			}
+			if stdErr == nil && (len(std) > 0 && len(std) <= gateway.MaxBatch || gateway.CodeOf(err) != want) {
+				t.Errorf("%v, but encoding/json has %d items", err, len(std))
+			}
+		default:
+			var want, got []string
+			for i := range std {
+				want = append(want, string(std[i]))
+			}
+			for _, item := range items {
+				got = append(got, string(item))
+			}
+			if diff := cmp.Diff(want, got); stdErr != nil || diff != "" {
+				t.Errorf("%v, items (-encoding/json +here):\n%s", stdErr, diff)
+			}
+			for _, item := range items {
+				if _, _, err := gateway.ParsePayload(item); err != nil && len(item) > 0 && item[0] == '{' {
+					t.Errorf("ParsePayload(%q): %v", item, err)
+				}
+			}
+		}
+	})
+}
+
+// jsonText generates JSON with all freedom of spelling that the format has:
+// white space, escapes, notations of numbers, equal names.
+func jsonText(depth int) *rapid.Generator[string] {
+	space := rapid.SampledFrom([]string{"", "", "", " ", "\n\t"})
+	char := rapid.OneOf(
+		rapid.StringMatching(`[a-z0-9 _.:,@+-]`),
+		rapid.SampledFrom([]string{"[", "]", "{", "}", "é", "€", "😀", "\u2028", `\"`, `\\`, `\/`, `\n`, `\u0041`, `\u00e9`, `\ud83d\ude00`, `\u0001`, `\ud800`, `\u0000`}),
+	)
+	text := rapid.Map(rapid.SliceOfN(char, 0, 8), func(cs []string) string { return `"` + strings.Join(cs, "") + `"` })
+	number := rapid.StringMatching(`-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,2})?`)
+	scalar := rapid.OneOf(text, number, rapid.SampledFrom([]string{"true", "false", "null", `"2016-08-03"`, `"2016-08-03T12:00:00Z"`}))
+	if depth == 0 {
+		return scalar
+	}
+	name := rapid.OneOf(rapid.SampledFrom([]string{`"a"`, `"b"`, `"\u0061"`, `""`, `"__proto__"`}), text)
+	inner := rapid.Deferred(func() *rapid.Generator[string] { return jsonText(depth - 1) })
+	container := rapid.Custom(func(t *rapid.T) string {
+		var b strings.Builder
+		sp := func() { b.WriteString(space.Draw(t, "space")) }
+		object := rapid.Bool().Draw(t, "object")
+		b.WriteString(map[bool]string{true: "{", false: "["}[object])
+		for i := range rapid.IntRange(0, 4).Draw(t, "members") {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			sp()
+			if object {
+				b.WriteString(name.Draw(t, "name"))
+				sp()
+				b.WriteByte(':')
+				sp()
+			}
+			b.WriteString(inner.Draw(t, "value"))
+			sp()
+		}
+		sp()
+		b.WriteString(map[bool]string{true: "}", false: "]"}[object])
+		return b.String()
+	})
+	return rapid.OneOf(scalar, container)
+}
+
+// TestValuesKeepTheirMeaning compares values with what encoding/json makes of
+// the same text, by themselves and as an attribute.
+func TestValuesKeepTheirMeaning(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		raw := jsonText(4).Draw(rt, "json")
+		v, err := gateway.ParseValue([]byte(raw))
+		if err != nil {
+			rt.Fatalf("ParseValue(%s): %v", raw, err)
+		}
+		checkValue(rt, v)
+		checkMeaning(rt, []byte(raw), v)
+		p, _, err := gateway.ParsePayload([]byte(`{"x" : ` + raw + `,"user_id":"7"}`))
+		want := []gateway.PayloadAttribute{{Name: "x", Label: "x", Value: v}}
+		if diff := cmp.Diff(want, p.Attributes); err != nil || diff != "" || p.CustomID != "7" {
+			rt.Errorf("%v, attributes (-want +got):\n%s", err, diff)
 		}
 	})
 }
