@@ -21,6 +21,7 @@ import (
 func init() {
 	children["full"] = fillDisk
 	children["limit"] = limitFiles
+	children["readonly"] = readOnly
 }
 
 // errNoMount says that the child may not mount a small disk for itself.
@@ -28,7 +29,18 @@ var errNoMount = errors.New("may not mount a file system")
 
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
-	cmd := child(t, "full", t.TempDir())
+	runMountTest(t, "full")
+}
+
+func TestReadOnlyFolder(t *testing.T) {
+	t.Parallel()
+	runMountTest(t, "readonly")
+}
+
+// runMountTest runs a child that may mount file systems.
+func runMountTest(t *testing.T, name string) {
+	t.Helper()
+	cmd := child(t, name, t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if os.Getuid() != 0 {
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
@@ -58,12 +70,8 @@ func runChildTest(t *testing.T, cmd *exec.Cmd) {
 // fillDisk checks an inbox on a disk that gets full, first with entries, then
 // with other things.
 func fillDisk(dir string) error {
-	// Not to be seen outside of this process.
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("%w: %w", errNoMount, err)
-	}
-	if err := syscall.Mount("civgate", dir, "tmpfs", 0, "size=2m"); err != nil {
-		return fmt.Errorf("%w: %w", errNoMount, err)
+	if err := mount(dir, 0); err != nil {
+		return err
 	}
 	p := &probe{dir: filepath.Join(dir, "inbox"), opts: inbox.Options{SegmentBytes: 200 << 10, QueueEntries: 10}}
 	if err := p.open(); err != nil {
@@ -98,6 +106,37 @@ func fillDisk(dir string) error {
 		}
 	}
 	return nil
+}
+
+// mount puts a file system of 2 MiB on dir, not to be seen outside of this
+// process.
+func mount(dir string, flags uintptr) error {
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("%w: %w", errNoMount, err)
+	}
+	if err := syscall.Mount("civgate", dir, "tmpfs", flags, "size=2m"); err != nil {
+		return fmt.Errorf("%w: %w", errNoMount, err)
+	}
+	return nil
+}
+
+// readOnly checks that a folder that can't be written is refused at once, and
+// that it is fit for use afterwards.
+func readOnly(dir string) error {
+	if err := mount(dir, syscall.MS_RDONLY); err != nil {
+		return err
+	}
+	p := &probe{dir: dir}
+	if err := p.open(); err == nil || !strings.Contains(err.Error(), dir) {
+		return fmt.Errorf("open a read-only folder: %w", err)
+	}
+	if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT, "size=2m"); err != nil {
+		return err
+	}
+	if err := p.open(); err != nil {
+		return err
+	}
+	return errors.Join(p.append(3), p.readAll(), p.f.Close())
 }
 
 // limitFiles checks an inbox whose files may not grow for a while.

@@ -3,6 +3,7 @@ package inbox_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,9 +19,18 @@ import (
 	"civgate/gateway/inbox"
 )
 
+// raceDetector says that all is ten times as slow.
+var raceDetector bool
+
 func TestMain(m *testing.M) {
 	if run := os.Getenv(childEnv); run != "" {
 		os.Exit(runChild(run))
+	}
+	flag.Parse()
+	if raceDetector {
+		if err := flag.Set("rapid.checks", "20"); err != nil {
+			panic(err)
+		}
 	}
 	goleak.VerifyTestMain(m)
 }
@@ -38,6 +48,18 @@ func open(t testing.TB, dir string, applied int64, opts inbox.Options) *inbox.Fi
 		}
 	})
 	return f
+}
+
+// memoryDir is a folder in memory where there is such a thing, for tests that
+// write much and for which it is enough that a write is a write.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "civgate-inbox-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 // entry makes an entry whose body is text.

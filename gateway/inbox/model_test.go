@@ -18,7 +18,7 @@ import (
 // with a list.
 func TestModel(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root := memoryDir(t)
 	runs := 0
 	rapid.Check(t, func(t *rapid.T) {
 		runs++

@@ -72,8 +72,12 @@ func execSQL(t testing.TB, conn *sql.Conn, statements ...string) {
 
 func TestFilesStayBounded(t *testing.T) {
 	t.Parallel()
-	const rows, perCall, callers, segment = 300_000, 50, 8, 1 << 20
-	dir := t.TempDir()
+	const perCall, callers, segment = 50, 8, 1 << 20
+	rows := 300_000
+	if raceDetector {
+		rows /= 10
+	}
+	dir := memoryDir(t)
 	f := open(t, dir, 0, inbox.Options{SegmentBytes: segment})
 	body := strings.Repeat("x", 650)
 	var wg sync.WaitGroup
@@ -199,20 +203,6 @@ func TestLockedFile(t *testing.T) {
 	}
 	f = open(t, dir, 4, inbox.Options{})
 	wantBodies(t, take(t, f, 1, 1), 5, "5")
-}
-
-func TestReadOnlyFolder(t *testing.T) {
-	t.Parallel()
-	if os.Getuid() == 0 {
-		t.Skip("permissions don't hold for root")
-	}
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o500); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := inbox.Open(context.Background(), dir, 0, inbox.Options{}); err == nil {
-		t.Fatal("opened in a read-only folder")
-	}
 }
 
 func TestFolderVanishes(t *testing.T) {
