@@ -262,8 +262,16 @@ func (b *tab) until(expression string) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(10*time.Millisecond))); err != nil {
-		b.t.Fatalf("%s never came true: %v", expression, err)
+	for {
+		// An error may mean that the page is just being replaced.
+		is, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+		if is && err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			b.t.Fatalf("%s never came true: %v", expression, err)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

@@ -199,7 +199,9 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			g, b := newGateway(t), newTab(t)
-			g.decide(always(answer{Status: c.status, Header: map[string]string{"Retry-After": c.value()}}))
+			g.decide(func(request) answer {
+				return answer{Status: c.status, Header: map[string]string{"Retry-After": c.value()}}
+			})
 			b.open(g.site("/anonymous"))
 			g.wait("a first try", func() bool { return len(g.received()) == 1 })
 			b.until(`localStorage.getItem('__ca__w') > 0`)

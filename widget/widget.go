@@ -37,7 +37,7 @@ import (
 	"github.com/rs/cors"
 )
 
-//go:generate go test . -run ^TestBundle$ -update
+//go:generate go test . -run TestBundle -update
 
 // Paths that hold when the settings name none.
 const (
