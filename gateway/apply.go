@@ -26,6 +26,7 @@ const (
 // first. It returns ctx.Err(), or the error of an inbox that can't be read.
 // While the store is unavailable it keeps trying and loses nothing.
 func (g *Gateway) Run(ctx context.Context) error {
+	var pace pace
 	for {
 		entries, err := g.inbox.Next(ctx, maxBatch)
 		switch {
@@ -43,7 +44,41 @@ func (g *Gateway) Run(ctx context.Context) error {
 		if err := g.applyAll(ctx, entries); err != nil {
 			return err
 		}
+		if d := pace.rest(len(entries), time.Now()); d > 0 && !sleep(ctx, d) {
+			return ctx.Err()
+		}
 	}
+}
+
+// A commit costs the same for one payload and for many that fall on the same
+// pages, so while payloads come fast the applier lets them gather to goodBatch,
+// as long as that takes no longer than maxRest. Below slowRate there is nothing
+// to gain, and each payload is applied at once.
+const (
+	goodBatch = 1024
+	maxRest   = 50 * time.Millisecond
+	slowRate  = 200 // payloads a second
+)
+
+// pace decides how long the applier rests between batches. Its zero value is
+// ready.
+type pace struct {
+	last time.Time // when the batch before was done
+}
+
+// rest returns how long to wait for more after a batch of n payloads that was
+// done at now.
+func (p *pace) rest(n int, now time.Time) time.Duration {
+	since := now.Sub(p.last)
+	p.last = now
+	if n >= goodBatch || since <= 0 {
+		return 0 // there is more than enough
+	}
+	rate := float64(n) / since.Seconds()
+	if rate < slowRate {
+		return 0
+	}
+	return min(maxRest, time.Duration(goodBatch/rate*float64(time.Second)))
 }
 
 // applyAll applies entries for good: it waits out a store that is unavailable
