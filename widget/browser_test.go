@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,12 +19,12 @@ import (
 	"time"
 
 	"civgate/widget"
+	"civgate/widget/browsertest"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/labstack/echo/v4"
 )
@@ -33,16 +32,11 @@ import (
 // patience bounds every wait for the browser; nothing is expected to take that long.
 const patience = 30 * time.Second
 
-// browser is the one Chromium of the package. Each test has a tab in a browser context of its own: own cookies, own storage.
-// Tabs go from test to test, because opening one costs more than most tests do.
-var browser struct {
-	once   sync.Once
-	ctx    context.Context
-	cancel func()
-	err    error
-
+// idleTabs are those that no test uses. Each has a browser context of its own, own cookies, own storage; tabs go from test to
+// test, because opening one costs more than most tests do.
+var idleTabs struct {
 	mu   sync.Mutex
-	idle []*tab
+	tabs []*tab
 }
 
 func TestMain(m *testing.M) {
@@ -56,30 +50,8 @@ func TestMain(m *testing.M) {
 		}
 	}
 	code := m.Run()
-	if browser.cancel != nil {
-		browser.cancel()
-	}
+	browsertest.Stop()
 	os.Exit(code)
-}
-
-func startBrowser() error {
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		return err
-	}
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox,
-		chromedp.DisableGPU,
-		chromedp.IgnoreCertErrors,
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true),
-		// Every name is this machine: tests may use any host, and nothing leaves.
-		chromedp.Flag("host-resolver-rules", "MAP * 127.0.0.1"),
-	)...)
-	ctx, cancel := chromedp.NewContext(allocator)
-	browser.ctx, browser.cancel = ctx, func() { cancel(); stop() }
-	return chromedp.Do(ctx)
 }
 
 // tab is one page of the browser.
@@ -95,16 +67,10 @@ type tab struct {
 // newTab opens a tab, skipping the test when there is no browser. The test fails when the page logs or throws anything.
 func newTab(t *testing.T) *tab {
 	t.Helper()
-	browser.once.Do(func() { browser.err = startBrowser() })
-	if browser.err != nil {
-		if slices.Contains(strings.Split(os.Getenv("CIVGATE_TEST_REQUIRE"), ","), "chromium") {
-			t.Fatalf("chromium is required: %v", browser.err)
-		}
-		t.Skipf("no chromium: %v", browser.err)
-	}
+	shared := browsertest.Browser(t)
 	b := idleTab()
 	if b == nil {
-		b = openTab(t, browser.ctx, chromedp.WithNewBrowserContext())
+		b = openTab(t, shared, chromedp.WithNewBrowserContext())
 	}
 	b.t = t
 	t.Cleanup(func() {
@@ -112,22 +78,22 @@ func newTab(t *testing.T) *tab {
 			t.Errorf("the page's console isn't empty: %q", lines)
 		}
 		b.reset()
-		browser.mu.Lock()
-		browser.idle = append(browser.idle, b)
-		browser.mu.Unlock()
+		idleTabs.mu.Lock()
+		idleTabs.tabs = append(idleTabs.tabs, b)
+		idleTabs.mu.Unlock()
 	})
 	return b
 }
 
 func idleTab() *tab {
-	browser.mu.Lock()
-	defer browser.mu.Unlock()
-	n := len(browser.idle)
+	idleTabs.mu.Lock()
+	defer idleTabs.mu.Unlock()
+	n := len(idleTabs.tabs)
 	if n == 0 {
 		return nil
 	}
-	b := browser.idle[n-1]
-	browser.idle = browser.idle[:n-1]
+	b := idleTabs.tabs[n-1]
+	idleTabs.tabs = idleTabs.tabs[:n-1]
 	return b
 }
 
@@ -170,30 +136,15 @@ func openTab(t *testing.T, parent context.Context, options ...chromedp.ContextOp
 }
 
 func (b *tab) listen(event any) {
-	var line string
-	switch e := event.(type) {
-	case *runtime.EventExceptionThrown:
-		line = "exception: " + e.ExceptionDetails.Text
-		if e.ExceptionDetails.Exception != nil {
-			line += " " + e.ExceptionDetails.Exception.Description
-		}
-	case *runtime.EventConsoleAPICalled:
-		line = string(e.Type) + ":"
-		for _, arg := range e.Args {
-			line += " " + string(arg.Value) + arg.Description
-		}
-	case *log.EventEntryAdded:
-		// Failed requests are the tests' own doing.
-		if e.Entry.Source == log.EntrySourceNetwork {
-			return
-		}
-		line = string(e.Entry.Source) + ": " + e.Entry.Text
-	default:
+	// Failed requests are the tests' own doing.
+	if e, ok := event.(*log.EventEntryAdded); ok && e.Entry.Source == log.EntrySourceNetwork {
 		return
 	}
-	b.mu.Lock()
-	b.console = append(b.console, line)
-	b.mu.Unlock()
+	if line, ok := browsertest.ConsoleLine(event); ok {
+		b.mu.Lock()
+		b.console = append(b.console, line)
+		b.mu.Unlock()
+	}
 }
 
 // logged takes what the page wrote to the console so far.

@@ -142,6 +142,8 @@ func compress(content []byte) []byte {
 
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
+	// rs/cors says so only to requests with an Origin; a copy in a shared cache may be asked for with one later.
+	header.Set("Access-Control-Allow-Origin", "*")
 	header.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	header.Set("Timing-Allow-Origin", "*")
 	header.Set("X-Content-Type-Options", "nosniff")
