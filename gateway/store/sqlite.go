@@ -50,7 +50,8 @@ var writerSettings = []string{
 	"PRAGMA synchronous = FULL",
 	"PRAGMA wal_autocheckpoint = 0",
 	fmt.Sprintf("PRAGMA journal_size_limit = %d", checkpointPages*pageSize),
-	"PRAGMA cache_size = -16384",
+	"PRAGMA cache_size = -32768",
+	"PRAGMA cache_spill = OFF",
 	"PRAGMA temp_store = MEMORY",
 	"PRAGMA foreign_keys = OFF",
 }
@@ -69,7 +70,7 @@ func openSQLite(ctx context.Context, path string) (*sql.DB, *sqliteWriter, error
 	if err := f.Close(); err != nil {
 		return nil, nil, err
 	}
-	w := &sqliteWriter{path: path, turn: make(chan struct{}, 1), full: make(chan struct{}, 1), used: make(chan struct{}, 1), stop: make(chan struct{})}
+	w := &sqliteWriter{path: path, checkpointAt: checkpointPages, turn: make(chan struct{}, 1), full: make(chan struct{}, 1), used: make(chan struct{}, 1), stop: make(chan struct{})}
 	if err := w.connect(); err != nil {
 		return nil, nil, err
 	}
@@ -151,10 +152,11 @@ type sqliteWriter struct {
 	bulk   map[string]*stmt
 	// ids caches the table sequences: the next id of each kind. It is filled by
 	// the first use after a start, a rollback, or a change by another process.
-	ids         map[gateway.IDKind]int64
-	dataVersion int64
-	sweep       sweep // where forgetMessages stopped
-	unsaved     int   // pages in the log
+	ids          map[gateway.IDKind]int64
+	dataVersion  int64
+	sweep        sweep // where forgetMessages stopped
+	unsaved      int   // pages in the log
+	checkpointAt int   // pages in the log at which a checkpoint is due
 
 	full chan struct{} // the log has gathered checkpointPages
 	used chan struct{} // a transaction ended
@@ -187,6 +189,9 @@ func (w *sqliteWriter) disconnect() {
 }
 
 func (w *sqliteWriter) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil { // select picks at random
+		return err
+	}
 	select {
 	case w.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -305,7 +310,7 @@ func (w *sqliteWriter) commit() error {
 		return err
 	}
 	w.unsaved += w.engine.pagesWritten()
-	if w.unsaved >= checkpointPages {
+	if w.unsaved >= w.checkpointAt {
 		signal(w.full)
 	}
 	signal(w.used)

@@ -15,20 +15,21 @@ import (
 
 // table names the columns that a bulk insert fills.
 type table struct {
-	name    string
-	columns int
-	sql     [len(rowCounts)]string
+	sql [len(rowCounts)]string
 }
 
 // rowCounts are the sizes in which rows are inserted, largest first: few enough to keep
 // their statements prepared.
 var rowCounts = [...]int{64, 8, 1}
 
+// newTable makes the statements for a table. A conflict ends the whole
+// transaction (OR ROLLBACK): the engine then need not copy each page that a
+// statement changes in order to undo that statement alone.
 func newTable(name, conflict string, columns ...string) *table {
-	t := &table{name: name, columns: len(columns)}
+	t := &table{}
 	row := "(?" + strings.Repeat(",?", len(columns)-1) + ")"
 	for i, n := range rowCounts {
-		t.sql[i] = "INSERT INTO " + name + " (" + strings.Join(columns, ", ") + ") VALUES " +
+		t.sql[i] = "INSERT OR ROLLBACK INTO " + name + " (" + strings.Join(columns, ", ") + ") VALUES " +
 			row + strings.Repeat(","+row, n-1) + conflict
 	}
 	return t
@@ -72,21 +73,43 @@ func (w *sqliteWriter) insert(t *table, n int, row func(s *stmt, i int)) error {
 type sqliteTx struct {
 	w   *sqliteWriter
 	buf []byte
+	// err is the first failure of a write. It fails the whole transaction, and
+	// every later write at once: the engine may have ended the transaction, and
+	// what came then would be written by itself.
+	err error
 }
 
 func (w *sqliteWriter) update(ctx context.Context, fn func(gateway.Tx) error) error {
-	return w.transact(ctx, func() error { return fn(&sqliteTx{w: w}) })
+	return w.transact(ctx, func() error {
+		t := &sqliteTx{w: w}
+		if err := fn(t); err != nil {
+			return err
+		}
+		return t.err
+	})
+}
+
+// failed notes and translates the failure of a write.
+func (t *sqliteTx) failed(op string, err error) error {
+	err = translate(op, err)
+	if t.err == nil {
+		t.err = err
+	}
+	return err
 }
 
 // ClaimMessages implements gateway.Tx.
 func (t *sqliteTx) ClaimMessages(ws gateway.WorkspaceID, ids []gateway.MessageID, at time.Time) (map[gateway.MessageID]bool, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, func(a, b gateway.MessageID) int { return bytes.Compare(a[:], b[:]) })
 	var repeats map[gateway.MessageID]bool
 	for chunk := range slices.Chunk(ids, rowCounts[0]) {
 		found, err := t.claim(ws, chunk, micros(at))
 		if err != nil {
-			return nil, translate("claim messages", err)
+			return nil, t.failed("claim messages", err)
 		}
 		for _, id := range found {
 			if repeats == nil {
@@ -181,11 +204,14 @@ func (t *sqliteTx) ContactKeys(ws gateway.WorkspaceID, id gateway.ContactID) ([]
 
 // NextIDs implements gateway.Tx.
 func (t *sqliteTx) NextIDs(kind gateway.IDKind, n int) (int64, error) {
+	if t.err != nil {
+		return 0, t.err
+	}
 	if n < 1 {
 		return 0, gateway.Errorf(gateway.CodeInternal, "next ids: %d ids asked for", n)
 	}
 	first, err := t.w.nextIDs(kind, n)
-	return first, translate("next ids", err)
+	return first, t.failed("next ids", err)
 }
 
 func (w *sqliteWriter) nextIDs(kind gateway.IDKind, n int) (int64, error) {
@@ -221,13 +247,16 @@ func (w *sqliteWriter) nextIDs(kind gateway.IDKind, n int) (int64, error) {
 
 // SetInboxPosition implements gateway.Tx.
 func (t *sqliteTx) SetInboxPosition(node string, seq int64) error {
+	if t.err != nil {
+		return t.err
+	}
 	s, err := t.w.stmt(`INSERT INTO inbox_positions (node, seq) VALUES (?, ?) ON CONFLICT (node) DO UPDATE SET seq = excluded.seq`)
 	if err != nil {
-		return translate("set inbox position", err)
+		return t.failed("set inbox position", err)
 	}
 	s.text(node)
 	s.int(seq)
-	return translate("set inbox position", s.run())
+	return t.failed("set inbox position", s.run())
 }
 
 const (
@@ -471,11 +500,14 @@ func (t *sqliteTx) loadDefs(ws gateway.WorkspaceID, l *gateway.Loaded) error {
 // Save implements gateway.Tx. Slices of c are sorted by the key of their table,
 // because neighbours are cheap to insert after each other.
 func (t *sqliteTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
+	if t.err != nil {
+		return t.err
+	}
 	for _, step := range []func(gateway.WorkspaceID, *gateway.Changes) error{
 		t.saveDefs, t.saveCompanies, t.saveContacts, t.saveKeys, t.saveMemberships, t.saveHistory, t.saveRest,
 	} {
 		if err := step(ws, c); err != nil {
-			return translate("save", err)
+			return t.failed("save", err)
 		}
 	}
 	return nil
@@ -497,7 +529,7 @@ func (t *sqliteTx) saveDefs(ws gateway.WorkspaceID, c *gateway.Changes) error {
 
 func (t *sqliteTx) saveCompanies(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if len(c.Companies) > 0 {
-		s, err := t.w.stmt(`UPDATE companies SET custom_id = ?, name = ?, attributes = ?, created_at = ?, updated_at = ? WHERE id = ? AND workspace_id = ?`)
+		s, err := t.w.stmt(`UPDATE OR ROLLBACK companies SET custom_id = ?, name = ?, attributes = ?, created_at = ?, updated_at = ? WHERE id = ? AND workspace_id = ?`)
 		if err != nil {
 			return err
 		}
@@ -623,45 +655,9 @@ func (t *sqliteTx) contact(s *stmt, x *gateway.Contact) {
 // ones grew (fewer than 0 when contacts were merged).
 //
 // Custom ids may change hands within a batch, and no order of updates is right
-// for every exchange. The usual batch has none, so all are tried as they come;
-// when one is taken, all are taken away first.
+// for every exchange, so the ones that change are taken away first.
 func (t *sqliteTx) updateContacts(ws gateway.WorkspaceID, contacts []*gateway.Contact) (listed int, err error) {
-	if err := t.w.run("SAVEPOINT contacts"); err != nil {
-		return 0, err
-	}
-	listed, err = t.tryUpdateContacts(ws, contacts)
-	if gateway.CodeOf(translate("", err)) == gateway.CodeConflict {
-		if err := t.w.run("ROLLBACK TO contacts"); err != nil {
-			return 0, err
-		}
-		s, err := t.w.stmt(`UPDATE contacts SET custom_id = NULL WHERE id = ? AND workspace_id = ?`)
-		if err != nil {
-			return 0, err
-		}
-		for _, x := range contacts {
-			s.int(int64(x.ID))
-			s.int(int64(ws))
-			if err := s.run(); err != nil {
-				return 0, err
-			}
-		}
-		listed, err = t.tryUpdateContacts(ws, contacts)
-		if err != nil {
-			return 0, err
-		}
-	} else if err != nil {
-		return 0, err
-	}
-	return listed, t.w.run("RELEASE contacts")
-}
-
-func (t *sqliteTx) tryUpdateContacts(ws gateway.WorkspaceID, contacts []*gateway.Contact) (listed int, err error) {
-	old, err := t.w.stmt(`SELECT merged_into, custom_id, email_key, phone_number FROM contacts WHERE id = ? AND workspace_id = ?`)
-	if err != nil {
-		return 0, err
-	}
-	s, err := t.w.stmt(`UPDATE contacts SET custom_id = ?, email = ?, email_key = ?, name = ?, phone_number = ?, status = ?, attributes = ?,
-		visitor_key = ?, fingerprint = ?, last_ip = ?, created_at = ?, updated_at = ?, merged_into = ? WHERE id = ? AND workspace_id = ?`)
+	old, err := t.w.stmt(`SELECT merged_into, custom_id FROM contacts WHERE id = ? AND workspace_id = ?`)
 	if err != nil {
 		return 0, err
 	}
@@ -675,13 +671,32 @@ func (t *sqliteTx) tryUpdateContacts(ws gateway.WorkspaceID, contacts []*gateway
 		if !found {
 			return 0, notFound("contact")
 		}
-		merged := old.columnInt(0)
+		merged, customID := old.columnInt(0), old.columnText(1)
 		old.reset()
 		if merged == 0 && x.MergedInto != 0 {
 			listed--
 		} else if merged != 0 && x.MergedInto == 0 {
 			listed++
 		}
+		if customID == "" || customID == x.CustomID {
+			continue
+		}
+		s, err := t.w.stmt(`UPDATE contacts SET custom_id = NULL WHERE id = ? AND workspace_id = ?`)
+		if err != nil {
+			return 0, err
+		}
+		s.int(int64(x.ID))
+		s.int(int64(ws))
+		if err := s.run(); err != nil {
+			return 0, err
+		}
+	}
+	s, err := t.w.stmt(`UPDATE OR ROLLBACK contacts SET custom_id = ?, email = ?, email_key = ?, name = ?, phone_number = ?, status = ?, attributes = ?,
+		visitor_key = ?, fingerprint = ?, last_ip = ?, created_at = ?, updated_at = ?, merged_into = ? WHERE id = ? AND workspace_id = ?`)
+	if err != nil {
+		return 0, err
+	}
+	for _, x := range contacts {
 		t.contact(s, x)
 		s.int(int64(x.MergedInto))
 		s.int(int64(x.ID))

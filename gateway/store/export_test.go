@@ -1,0 +1,28 @@
+package store
+
+import (
+	"fmt"
+	"testing"
+)
+
+// LimitPages lets the database file grow to n pages at most: what the engine
+// then says is what it says on a full disk.
+func LimitPages(t *testing.T, s *Store, n int) {
+	t.Helper()
+	w := s.writer.(*sqliteWriter)
+	w.turn <- struct{}{}
+	defer w.unlock()
+	if err := w.engine.exec(fmt.Sprintf("PRAGMA max_page_count = %d", n)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// CheckpointEvery sets the number of pages at which the log is moved into the
+// file.
+func CheckpointEvery(t *testing.T, s *Store, pages int) {
+	t.Helper()
+	w := s.writer.(*sqliteWriter)
+	w.turn <- struct{}{}
+	defer w.unlock()
+	w.checkpointAt = pages
+}

@@ -1,0 +1,179 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"civgate/gateway"
+)
+
+// recorder is a driver.Connector that notes the queries of its connections.
+type recorder struct {
+	driver.Driver
+	dsn string
+
+	mu      sync.Mutex
+	queries map[string]int // text -> number of parameters
+}
+
+func (r *recorder) Driver2() driver.Driver { return r.Driver }
+
+func (r *recorder) Connect(context.Context) (driver.Conn, error) {
+	c, err := r.Open(r.dsn)
+	if err != nil {
+		return nil, err
+	}
+	return &recordingConn{c, r}, nil
+}
+
+type connector struct{ *recorder }
+
+func (c connector) Driver() driver.Driver { return c.recorder.Driver }
+
+type recordingConn struct {
+	driver.Conn
+	r *recorder
+}
+
+func (c *recordingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	c.r.mu.Lock()
+	c.r.queries[query] = len(args)
+	c.r.mu.Unlock()
+	return c.Conn.(driver.QueryerContext).QueryContext(ctx, query, args)
+}
+
+func (c *recordingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
+}
+
+// tiny are tables with a row for each workspace at most.
+var tiny = regexp.MustCompile(`^SCAN (workspaces|w|alias|a|h\d+|m\d+|\(subquery-\d+\)|\d+ CONSTANT ROWS?)( |$)`)
+
+// TestNoScans runs every method of the reader and looks at how the engine
+// would search for what it asks.
+func TestNoScans(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "civgate.db")
+	s, err := Open(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	w, err := s.CreateWorkspace(ctx, gateway.Workspace{Name: "Acme"}, gateway.APIKey{Kind: gateway.KeyWidget, Secret: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Update(ctx, func(tx gateway.Tx) error {
+		var c []*gateway.Contact
+		for i := range 3 {
+			c = append(c, &gateway.Contact{ID: gateway.ContactID(i + 1), CustomID: fmt.Sprint("u", i), EmailKey: "e"})
+		}
+		c[1].MergedInto = 1
+		return tx.Save(w, &gateway.Changes{
+			NewContacts: c, NewCompanies: []*gateway.Company{{ID: 1, CustomID: "c1"}}, NewKeys: []gateway.VisitorKey{{Key: "k1", ContactID: 1}},
+			NewMemberships: []gateway.Membership{{ContactID: 1, CompanyID: 1, Source: gateway.SourceWidget}},
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	rec := &recorder{Driver: s.reader.db.Driver(), dsn: sqliteDSN(path), queries: map[string]int{}}
+	db := sql.OpenDB(connector{rec})
+	defer db.Close()
+	r := &Store{reader: reader{db: db}, writer: s.writer}
+	calls := map[string]func() error{
+		"Ping":           func() error { return r.Ping(ctx) },
+		"InboxPosition":  func() error { _, err := r.InboxPosition(ctx, "n"); return err },
+		"WorkspaceByKey": func() error { _, err := r.WorkspaceByKey(ctx, gateway.KeyWidget, "k"); return err },
+		"Workspaces":     func() error { _, err := r.Workspaces(ctx); return err },
+		"APIKeys":        func() error { _, err := r.APIKeys(ctx, w); return err },
+		"AttributeDefs":  func() error { _, err := r.AttributeDefs(ctx, w); return err },
+		"Contact":        func() error { _, err := r.Contact(ctx, w, 2); return err },
+		"ContactByCustomID": func() error {
+			_, err := r.ContactByCustomID(ctx, w, "u0")
+			return err
+		},
+		"ContactByKey":      func() error { _, err := r.ContactByKey(ctx, w, "k1"); return err },
+		"ContactsByEmail":   func() error { _, err := r.ContactsByEmail(ctx, w, "e", 9); return err },
+		"ContactsByPhone":   func() error { _, err := r.ContactsByPhone(ctx, w, "p", 9); return err },
+		"Contacts":          func() error { _, err := r.Contacts(ctx, w, 0, 9); return err },
+		"CountContacts":     func() error { _, err := r.CountContacts(ctx, w); return err },
+		"VisitorKeys":       func() error { _, err := r.VisitorKeys(ctx, w, 1, 9); return err },
+		"PageViews":         func() error { _, err := r.PageViews(ctx, w, 1, 9); return err },
+		"Events":            func() error { _, err := r.Events(ctx, w, 1, 9); return err },
+		"Merges":            func() error { _, err := r.Merges(ctx, w, 1, 9); return err },
+		"Company":           func() error { _, err := r.Company(ctx, w, 1); return err },
+		"CompanyByCustomID": func() error { _, err := r.CompanyByCustomID(ctx, w, "c1"); return err },
+		"Companies":         func() error { _, err := r.Companies(ctx, w, 0, 9); return err },
+		"CountCompanies":    func() error { _, err := r.CountCompanies(ctx, w); return err },
+		"Visits":            func() error { _, err := r.Visits(ctx, w); return err },
+		"Quarantine":        func() error { _, err := r.Quarantine(ctx, w, 9); return err },
+	}
+	for name, call := range calls {
+		before := len(rec.queries)
+		if err := call(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if len(rec.queries) == before && name != "Events" && name != "VisitorKeys" {
+			continue // all its queries were seen with another method
+		}
+	}
+	if len(rec.queries) < len(calls) {
+		t.Fatalf("%d queries of %d methods", len(rec.queries), len(calls))
+	}
+	// The writer's searches as well.
+	writer := s.writer.(*sqliteWriter)
+	_, err = (&sqliteTx{w: writer}).Load(w, gateway.Refs{Defs: true, Keys: []string{"x"}, CustomIDs: []string{"x"}, EmailKeys: []string{"x"},
+		Contacts: []gateway.ContactID{1}, CompanyCustomIDs: []string{"x"}, CompanyIDs: []gateway.CompanyID{1}, CompanyNames: []string{"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.ForgetMessages(ctx, moment(1), 10); err != nil {
+		t.Fatal(err)
+	}
+	for text := range writer.bulk {
+		if strings.HasPrefix(text, "SELECT") {
+			rec.queries[text] = strings.Count(text, "?")
+		}
+	}
+	for text, n := range rec.queries {
+		args := make([]any, n)
+		for i := range args {
+			args[i] = 1
+		}
+		rows, err := s.reader.db.QueryContext(ctx, "EXPLAIN QUERY PLAN "+text, args...)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(detail, "SCAN") && !tiny.MatchString(detail) {
+				t.Errorf("%s\n\t%s", text, detail)
+			}
+			// A search by workspace alone reads all there is in a workspace.
+			if strings.Contains(detail, "(workspace_id=?)") && !strings.Contains(text, "LIMIT") && !bounded1.MatchString(detail) {
+				t.Errorf("%s\n\t%s", text, detail)
+			}
+		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
+		rows.Close()
+	}
+}
+
+// bounded1 are searches by workspace in tables that hold few rows of each.
+var bounded1 = regexp.MustCompile(`(api_keys|attribute_defs|visits|workspaces|sequences)`)
