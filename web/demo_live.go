@@ -33,7 +33,7 @@ const (
 	maxLiveKeys     = 100
 	maxLiveMerges   = 20
 	maxLiveValues   = 60 // attributes of one contact or company
-	maxLiveDetails  = 4  // keys of an event's data
+	maxLiveDetails  = 3  // keys of an event's data
 	maxLiveText     = 200
 	maxLiveListItem = 12
 )
@@ -300,13 +300,17 @@ func (l *live) snapshot(ctx context.Context, key string) (*liveSnapshot, error) 
 	case !c.Anonymous() && !isDemoPerson(c.CustomID):
 		return &liveSnapshot{State: stateElsewhere}, nil
 	}
+	types, err := l.types(ctx)
+	if err != nil {
+		return nil, err
+	}
 	keys, err := l.Read.VisitorKeys(ctx, l.Workspace, c.ID, maxLiveKeys)
 	if err != nil {
 		return nil, err
 	}
 	s := &liveSnapshot{State: stateContact, Contact: newLiveContact(c, key, len(keys))}
-	s.Values, s.More = liveValues(c.Attributes, "name", "phone_number", "status")
-	if s.Companies, err = l.companies(ctx, c); err != nil {
+	s.Values, s.More = liveValues(c.Attributes, types, gateway.EntityContact, "name", "phone_number", "status")
+	if s.Companies, err = l.companies(ctx, c, types); err != nil {
 		return nil, err
 	}
 	if s.Timeline, err = l.timeline(ctx, c, key, keys); err != nil {
@@ -318,7 +322,7 @@ func (l *live) snapshot(ctx context.Context, key string) (*liveSnapshot, error) 
 func newLiveContact(c *gateway.ContactView, key string, browsers int) *liveContact {
 	text := func(name string) string {
 		v, _ := c.Attributes.Get(name)
-		return cut(plain(v))
+		return cut(gateway.Text(v))
 	}
 	status := "visitor"
 	if v, ok := c.Attributes.Get("status"); ok && v.Raw == "2" || !ok && !c.Anonymous() {
@@ -333,7 +337,7 @@ func newLiveContact(c *gateway.ContactView, key string, browsers int) *liveConta
 
 // companies are those of a contact. Anybody can post a payload that links a
 // contact of the demo to any company, so only the demo's own are shown.
-func (l *live) companies(ctx context.Context, c *gateway.ContactView) ([]liveCompany, error) {
+func (l *live) companies(ctx context.Context, c *gateway.ContactView, types liveTypes) ([]liveCompany, error) {
 	var all []liveCompany
 	for _, m := range c.Companies[:min(len(c.Companies), maxLiveListItem)] {
 		if !isDemoCompany(m.CustomID) {
@@ -352,7 +356,7 @@ func (l *live) companies(ctx context.Context, c *gateway.ContactView) ([]liveCom
 			ID: cut(m.CustomID), Name: cut(m.Name), Source: string(m.Source), Primary: m.Primary,
 			Since: &since, People: company.EmployeesCount,
 		}
-		one.Values, one.More = liveValues(company.Attributes)
+		one.Values, one.More = liveValues(company.Attributes, types, gateway.EntityCompany)
 		all = append(all, one)
 	}
 	return all, nil
@@ -425,9 +429,25 @@ func mergeEntry(m gateway.Merge, views []gateway.PageView, keys []gateway.Visito
 	return e
 }
 
+// liveTypes are the types of the custom attributes as defined. A stored value
+// tells less: a date is a text there.
+type liveTypes map[gateway.DefKey]gateway.Type
+
+func (l *live) types(ctx context.Context) (liveTypes, error) {
+	defs, err := l.Read.AttributeDefs(ctx, l.Workspace)
+	if err != nil {
+		return nil, err
+	}
+	types := make(liveTypes, len(defs))
+	for _, d := range defs {
+		types[gateway.DefKey{Entity: d.Entity, Name: d.Name}] = d.Type
+	}
+	return types, nil
+}
+
 // liveValues are the attributes but those that are shown elsewhere, and how many
 // more there are than maxLiveValues.
-func liveValues(bag gateway.Attributes, without ...string) (shown []liveAttribute, more int) {
+func liveValues(bag gateway.Attributes, types liveTypes, entity gateway.Entity, without ...string) (shown []liveAttribute, more int) {
 	for _, a := range bag {
 		if slices.Contains(without, a.Name) {
 			continue
@@ -436,11 +456,15 @@ func liveValues(bag gateway.Attributes, without ...string) (shown []liveAttribut
 			more++
 			continue
 		}
-		one := liveAttribute{Name: cut(a.Name), Type: a.Value.Type.String()}
+		kind := a.Value.Type
+		if t := types[gateway.DefKey{Entity: entity, Name: a.Name}]; t != gateway.TypeNull {
+			kind = t
+		}
+		one := liveAttribute{Name: cut(a.Name), Type: kind.String()}
 		if a.Value.Type == gateway.TypeList {
 			one.Items = listItems(a.Value.Raw)
 		} else {
-			one.Text = cut(plain(a.Value))
+			one.Text = cut(gateway.Text(a.Value))
 		}
 		shown = append(shown, one)
 	}
@@ -462,8 +486,7 @@ func listItems(raw string) []string {
 	return items
 }
 
-// details are the first scalars of an event's data, by name; what names the
-// thing comes first.
+// details are the first scalars of an event's data, by name.
 func details(data string) [][2]string {
 	var all map[string]json.RawMessage
 	if data == "" || json.Unmarshal([]byte(data), &all) != nil {
@@ -477,11 +500,15 @@ func details(data string) [][2]string {
 		}
 		list = append(list, [2]string{cut(name), cut(unquote(raw))})
 	}
+	// What people know the thing by comes first, codes last.
 	rank := func(d [2]string) int {
-		if i := slices.Index([]string{"name", "product_id"}, d[0]); i >= 0 {
-			return i
+		switch d[0] {
+		case "name":
+			return 0
+		case "product_id", "currency":
+			return 2
 		}
-		return 2
+		return 1
 	}
 	slices.SortFunc(list, func(a, b [2]string) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a[0], b[0]))
@@ -489,14 +516,7 @@ func details(data string) [][2]string {
 	return list[:min(len(list), maxLiveDetails)]
 }
 
-// plain is a value as text: that of a string, the JSON of anything else.
-func plain(v gateway.Value) string {
-	if v.IsNull() {
-		return ""
-	}
-	return unquote([]byte(v.Raw))
-}
-
+// unquote is the text of a JSON string, and the JSON of anything else.
 func unquote(raw []byte) string {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {

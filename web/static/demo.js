@@ -130,6 +130,10 @@ function signOut() {
   person = '';
   document.cookie = `${data.cookie}=;path=/demo;max-age=0;samesite=lax`;
   startOver();
+  // The next one who shops here starts with nothing.
+  cart = {};
+  memory.set('cart', cart);
+  showCart();
   showPerson();
   tell('Signed out.');
   go('/demo');
@@ -262,20 +266,21 @@ function look(at) {
 
 // ------------------------------------------------------------- the snippet
 
-let shownLines = null;
+let shownText = '';
 
 /** Shows the snippet that the page carries; lines that the one before had not are marked. */
 function shown(text) {
   // The address as the browser resolved it: the snippet works wherever it is pasted.
   const whole = `<script data-cfasync="false" type="text/javascript">${text}</script>\n` +
     `<script data-cfasync="false" type="text/javascript" src="${$('widget').src}"></script>`;
-  const lines = whole.split('\n');
+  const bare = (line) => line.replace(/,$/, '');
+  const before = shownText && new Set(shownText.split('\n').map(bare));
   const code = $('code').firstElementChild;
-  code.replaceChildren(...lines.map((line) =>
-    h('span', { className: 'line' + (shownLines && !shownLines.has(line) ? ' added' : '') }, coloured(line), '\n')));
+  code.replaceChildren(...whole.split('\n').map((line) =>
+    h('span', { className: 'line' + (before && !before.has(bare(line)) ? ' added' : '') }, coloured(line))));
   const added = code.querySelector('.added');
-  if (shownLines) $('code').scrollTop = added ? Math.max(added.offsetTop - code.offsetTop - 36, 0) : 0;
-  shownLines = new Set(lines);
+  $('code').scrollTop = added?.previousElementSibling?.offsetTop || 0;
+  shownText = whole;
   $('code-who').textContent = person ? `Signed in as ${data.people[person].name}` : 'Anonymous visitor';
 }
 
@@ -294,12 +299,11 @@ function coloured(line) {
 }
 
 $('copy').addEventListener('click', async () => {
-  const text = $('code').textContent.replace(/\n+$/, '');
   try {
-    await navigator.clipboard.writeText(text);
+    await navigator.clipboard.writeText(shownText);
     confirmOn($('copy'), 'Copied');
   } catch {
-    // No clipboard without https: leave it selected for the keyboard.
+    // No clipboard without https or permission: leave it selected for the keyboard.
     getSelection().selectAllChildren($('code'));
     confirmOn($('copy'), 'Press Ctrl C');
   }
@@ -390,8 +394,10 @@ const nameOf = (contact) => contact.name || contact.email || (contact.known ? co
 const entryId = (entry) => [entry.kind, entry.at, entry.title, entry.key].join('\n');
 
 function draw(next, key) {
+  // The last one with a contact: between two visitors there is a moment with none.
   const before = snapshot;
-  snapshot = Object.assign(next, { of: key });
+  next.of = key;
+  if (next.contact || !snapshot) snapshot = next;
   narrate(before, next);
   step(before, next);
   if (next.state === 'elsewhere') {
@@ -410,7 +416,7 @@ function draw(next, key) {
   part('companies', [next.companies || []], drawCompanies);
   part('attributes', [next.attributes || [], next.more_attributes || 0], drawAttributes);
   const timeline = next.timeline || [];
-  const fresh = before?.state === 'contact' && before.of === key ? timeline.filter((entry) => !seen.has(entryId(entry))).map(entryId) : [];
+  const fresh = before?.state === 'contact' && before.of === key ? timeline.filter((entry) => !entry.other && !seen.has(entryId(entry))).map(entryId) : [];
   part('timeline', [timeline, next.contact], () => drawTimeline(timeline, next.contact, new Set(fresh)));
   seen = new Set(timeline.map(entryId));
   tick();
@@ -436,7 +442,7 @@ function time(at, prefix) {
 
 function ago(at) {
   const seconds = (Date.now() + skew - Date.parse(at)) / 1000;
-  if (seconds < 5) return 'now';
+  if (seconds < 5) return 'just now';
   if (seconds < 60) return Math.floor(seconds) + ' s ago';
   if (seconds < 3600) return Math.floor(seconds / 60) + ' min ago';
   if (seconds < 86400) return Math.floor(seconds / 3600) + ' h ago';
@@ -460,16 +466,16 @@ function drawIdentity(contact) {
   return [
     h('div', { className: 'who-card' },
       h('div', { className: 'face' + (contact.known ? '' : ' nobody'), 'aria-hidden': 'true' }, contact.known ? initials(name) : icon('visitor')),
-      h('div', {}, h('h3', {}, name), h('p', {}, contact.email && contact.email !== name ? contact.email : contact.known ? '' : 'Nobody knows who this is, yet')),
+      h('div', {}, h('h3', {}, name), h('p', {}, contact.email && contact.email !== name ? contact.email : contact.known ? '' : 'Not known by name yet')),
       h('span', { className: 'badge ' + contact.status }, contact.status === 'user' ? 'User' : 'Visitor')),
-    h('dl', { className: 'list' },
+    contact.known && h('dl', { className: 'list' },
       contact.custom_id && row('User ID', contact.custom_id),
-      contact.phone && row('Phone', contact.phone),
+      contact.phone && row('Phone', contact.phone)),
+    h('dl', { className: 'stats' },
       row('Page views', contact.page_views.toLocaleString('en')),
-      row('Browsers', contact.browsers > 99 ? '100 or more' : String(contact.browsers)),
-      row('First seen', time(contact.first_seen)),
-      row('Last seen', time(contact.last_seen))),
-  ];
+      h('div', { title: 'Visitor keys: one a browser, and another after each sign-out' }, h('dt', {}, 'Browsers'), h('dd', {}, contact.browsers > 99 ? '100+' : String(contact.browsers))),
+      row('First seen', time(contact.first_seen))),
+  ].filter(Boolean);
 }
 
 const sources = { widget: 'Widget', manual: 'By hand', import: 'Import', domain: 'E-mail domain', api: 'API' };
@@ -480,10 +486,11 @@ function drawCompanies(companies) {
   return [title, ...companies.flatMap((company) => company.hidden
     ? [h('p', { className: 'hint' }, 'One more company, which is not part of the demo.')]
     : [
-      h('div', { className: 'who-card' },
-        h('div', {}, h('h3', {}, company.name || company.id),
-          h('p', {}, 'Employee ', time(company.since, 'since '), ` · ${count(company.people, 'contact')}`)),
-        h('span', { className: 'badge ' + company.source }, sources[company.source] || company.source)),
+      h('div', { className: 'company' },
+        h('p', {}, h('b', {}, company.name || company.id),
+          h('span', { className: 'badge ' + company.source, title: 'How civgate learned of the link' }, sources[company.source] || company.source),
+          companies.length > 1 && company.primary && h('span', { className: 'badge' }, 'Primary')),
+        h('p', {}, 'Employee, linked ', time(company.since), ` · ${count(company.people, 'contact')}`)),
       h('dl', { className: 'list' },
         row('Company ID', company.id),
         (company.attributes || []).map((one) => row(one.name, valueOf(one))),
@@ -525,7 +532,7 @@ function drawTimeline(timeline, contact, fresh) {
     const details = [
       entry.kind === 'page' && entry.path && entry.path !== entry.title && h('span', {}, entry.path),
       ...(entry.details || []).map(([name, value]) => h('span', {}, name === 'name' ? value : `${name} ${value}`)),
-      entry.other && h('span', {}, 'another browser'),
+      entry.other && h('span', {}, 'another visit'),
     ].filter(Boolean);
     const isFresh = fresh.has(entryId(entry));
     return h('li', { className: `entry ${sentences[entry.kind] ? entry.kind : ''}${isFresh ? ' fresh' : ''}` },
@@ -538,32 +545,37 @@ function drawTimeline(timeline, contact, fresh) {
   }))];
 }
 
-/** Says in one line what the last change was. */
+let told = 0;
+
+/**
+ * Says in one line what the last change was. Who somebody is matters more than the
+ * page view that follows it, so that line stays for a while.
+ */
 function narrate(before, next) {
-  if (!before) return;
-  const say = (name, text) => {
+  const was = before?.contact;
+  const is = next.contact;
+  if (!is) return;
+  const say = (name, text, matters) => {
+    if (!matters && Date.now() - told < 5000) return;
+    told = matters ? Date.now() : 0;
     $('now').replaceChildren(h('span', {}, icon(name), h('span', {}, text)));
     if (document.documentElement.dataset.view !== 'know') $('news').hidden = false;
   };
-  const was = before.contact;
-  const is = next.contact;
-  if (!is) return;
-  if (before.of !== next.of) {
-    if (was?.known && !is.known) say('out', `Signed out: this browser is a new visitor. ${nameOf(was)} stays in civgate.`);
-    else if (!is.known) say('visitor', `A new visitor, ${is.key}….`);
-    else say('person', `This browser is ${nameOf(is)}.`);
-  } else if (!was) {
-    say('visitor', is.known ? `This browser is ${nameOf(is)}.` : `A new visitor, ${is.key}….`);
+  if (!was) {
+    if (before) say(is.known ? 'person' : 'visitor', is.known ? `This browser is ${nameOf(is)}.` : `A new visitor: ${is.key}…`);
+  } else if (before.of !== next.of) {
+    if (was.known && !is.known) say('out', `Signed out. This browser is a new visitor; ${nameOf(was)} stays in civgate.`, true);
+    else say(is.known ? 'person' : 'visitor', is.known ? `This browser is ${nameOf(is)} now.` : `A new visitor: ${is.key}…`, true);
   } else if (is.known && !was.known) {
-    say('merge', `Visitor ${was.key}… became ${nameOf(is)}; ${count(was.page_views, 'page view')} came along.`);
+    say('merge', `Visitor ${was.key}… became ${nameOf(is)}. ${count(was.page_views, 'page view')} came along.`, true);
   } else if (is.known && was.custom_id !== is.custom_id) {
-    say('person', `This browser is ${nameOf(is)} now. ${nameOf(was)} stays as they were.`);
+    say('person', `This browser is ${nameOf(is)} now. ${nameOf(was)} stays in civgate.`, true);
   } else {
     const old = new Set((before.timeline || []).map(entryId));
     const entry = (next.timeline || []).find((one) => !old.has(entryId(one)) && !one.other);
     if (!entry) return;
     const named = (entry.details || []).find(([name]) => name === 'name');
-    if (entry.kind === 'merge') say('merge', merged(entry, is) + '.');
+    if (entry.kind === 'merge') say('merge', merged(entry, is) + '.', true);
     else say(entry.kind, `${sentences[entry.kind] || 'Event'}: ${entry.title.replace(/ · Fernhill$/, '')}${named ? ', ' + named[1] : ''}`);
   }
 }

@@ -1,0 +1,244 @@
+package web_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"image/png"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+var (
+	update = flag.Bool("update", false, "make testdata/screenshots/demo.png anew")
+	shots  = flag.String("shots", "", "folder for pictures of every state of the demo, in both themes and widths")
+)
+
+// patience is how long a page may take for anything. It is a bound, not a claim.
+const patience = 30 * time.Second
+
+// browser is the Chromium that all tests share; each has a context of its own.
+var browser struct {
+	once sync.Once
+	ctx  context.Context
+	stop func()
+	err  error
+}
+
+func startBrowser() error {
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		return err
+	}
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox,
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+		// Every name is this machine: nothing leaves it.
+		chromedp.Flag("host-resolver-rules", "MAP * 127.0.0.1"),
+	)...)
+	ctx, cancel := chromedp.NewContext(allocator)
+	browser.ctx, browser.stop = ctx, func() { cancel(); stop() }
+	return chromedp.Do(ctx)
+}
+
+// tab is one page with the cookies of a browser of its own.
+type tab struct {
+	t    *testing.T
+	ctx  context.Context
+	base string
+
+	mu      sync.Mutex
+	console []string
+	hosts   map[string]bool
+}
+
+// newTab opens the path of a server in a fresh browser, or skips the test when
+// there is none. The test fails when the page writes to the console, throws, or
+// asks another host for anything.
+func newTab(t *testing.T, base, path string) *tab {
+	t.Helper()
+	browser.once.Do(func() { browser.err = startBrowser() })
+	if browser.err != nil {
+		if slices.Contains(strings.Split(os.Getenv("CIVGATE_TEST_REQUIRE"), ","), "chromium") {
+			t.Fatalf("chromium is required: %v", browser.err)
+		}
+		t.Skipf("no chromium: %v", browser.err)
+	}
+	b := &tab{t: t, base: base, hosts: make(map[string]bool)}
+	b.ctx, _ = chromedp.NewContext(browser.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.listen))
+	// The tab lives as long as the context of its first run.
+	if err := chromedp.Do(b.ctx); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := chromedp.Cancel(b.ctx); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.console) > 0 {
+			t.Errorf("the page's console isn't empty: %q", b.console)
+		}
+		for host := range b.hosts {
+			if "http://"+host != base {
+				t.Errorf("the page asked %s for something", host)
+			}
+		}
+	})
+	b.size(1280, 800)
+	b.open(path)
+	return b
+}
+
+func (b *tab) listen(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := event.(type) {
+	case *network.EventRequestWillBeSent:
+		if u, err := url.Parse(e.Request.URL); err == nil && u.Host != "" {
+			b.hosts[u.Host] = true
+		}
+	case *runtime.EventExceptionThrown:
+		line := "exception: " + e.ExceptionDetails.Text
+		if e.ExceptionDetails.Exception != nil {
+			line += " " + e.ExceptionDetails.Exception.Description
+		}
+		b.console = append(b.console, line)
+	case *runtime.EventConsoleAPICalled:
+		line := string(e.Type) + ":"
+		for _, arg := range e.Args {
+			line += " " + string(arg.Value) + arg.Description
+		}
+		b.console = append(b.console, line)
+	case *log.EventEntryAdded:
+		b.console = append(b.console, string(e.Entry.Source)+": "+e.Entry.Text+" "+e.Entry.URL)
+	}
+}
+
+// expectConsole takes one line that holds text from the console; the test fails
+// when there is none.
+func (b *tab) expectConsole(text string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.IndexFunc(b.console, func(line string) bool { return strings.Contains(line, text) })
+	if i < 0 {
+		b.t.Fatalf("no line with %q in the console: %q", text, b.console)
+	}
+	b.console = slices.Delete(b.console, i, i+1)
+}
+
+func (b *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *tab) open(path string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(b.base + path))
+}
+
+func (b *tab) size(width, height int64) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(width, height))
+}
+
+// media sets one media feature, such as prefers-color-scheme.
+func (b *tab) media(features ...*emulation.MediaFeature) {
+	b.t.Helper()
+	b.do(func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
+		return chromedp.Void{}, err
+	})
+}
+
+// click presses what a person would see and press.
+func (b *tab) click(selector string) {
+	b.t.Helper()
+	b.until(`(() => { const e = document.querySelector(` + quote(selector) + `); return e && e.checkVisibility() })()`)
+	b.do(chromedp.Click(selector, chromedp.NodeVisible))
+}
+
+// until waits for an expression to become true.
+func (b *tab) until(expression string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(20*time.Millisecond))); err != nil {
+		b.t.Fatalf("%s never came true: %v\nThe right side reads:\n%s", expression, err, eval[string](b, `document.getElementById('know').innerText`))
+	}
+}
+
+// knows waits until the card shows all texts.
+func (b *tab) knows(card string, texts ...string) {
+	b.t.Helper()
+	for _, text := range texts {
+		b.until(`document.getElementById(` + quote(card) + `).checkVisibility() && document.getElementById(` + quote(card) + `).textContent.includes(` + quote(text) + `)`)
+	}
+}
+
+// eval evaluates an expression.
+func eval[T any](b *tab, expression string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return value
+}
+
+// picture takes a picture of what is to be seen.
+func (b *tab) picture(file string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	// Fades are over after 120 ms.
+	b.until(`document.getAnimations().every((one) => one.playState === 'finished')`)
+	shot, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	picture, err := png.Decode(bytes.NewReader(shot))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, picture); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, out.Bytes(), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// scheme is the theme that a person has chosen.
+func scheme(name string) *emulation.MediaFeature {
+	return &emulation.MediaFeature{Name: "prefers-color-scheme", Value: name}
+}
