@@ -202,7 +202,13 @@ func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handle
 	}
 	e := echo.New()
 	e.IPExtractor = api.IPExtractor(proxies)
-	e.Use(middleware.Recover(), middleware.RequestIDWithConfig(middleware.RequestIDConfig{
+	e.SchemeExtractor = api.SchemeExtractor(proxies)
+	recovered := middleware.DefaultRecoverConfig
+	recovered.LogErrorFunc = func(c echo.Context, err error, stack []byte) error {
+		a.log.Error("panic in a handler", zap.String("route", c.Path()), zap.Error(err), zap.ByteString("stack", stack))
+		return err
+	}
+	e.Use(middleware.RecoverWithConfig(recovered), middleware.RequestIDWithConfig(middleware.RequestIDConfig{
 		// Payloads come by the thousand and are known by their message ids.
 		Skipper: func(c echo.Context) bool { return c.Path() == a.cfg.IngestPath },
 	}))

@@ -45,7 +45,7 @@ func (s *Server) MountIngest(e *echo.Echo, i Ingest) {
 	e.Match([]string{http.MethodPost, http.MethodOptions}, i.Path, func(c echo.Context) error {
 		return s.ingest(c, i)
 	}, echo.WrapMiddleware(anySite.Handler))
-	e.GET("/healthz", func(c echo.Context) error {
+	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", func(c echo.Context) error {
 		c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
 		return writeJSON(c, http.StatusOK, struct {
 			Status  string `json:"status"`
