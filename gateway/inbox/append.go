@@ -206,7 +206,7 @@ func (f *File) rotate() error {
 	if f.active != nil {
 		f.active.rest()
 	}
-	s, err := createSegment(f.dir, f.last+1)
+	s, err := f.startSegment()
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,22 @@ func (f *File) rotate() error {
 	f.segments = append(f.segments, s)
 	f.active = s
 	f.trim()
+	signal(f.chores)
 	return nil
+}
+
+// startSegment starts a segment behind the last entry, from what the janitor
+// has prepared if it came to that.
+func (f *File) startSegment() (*segment, error) {
+	f.preparing.Lock()
+	defer f.preparing.Unlock()
+	if !f.prepared {
+		if err := prepareSegment(f.dir); err != nil {
+			return nil, err
+		}
+	}
+	f.prepared = false
+	return startSegment(f.dir, f.last+1)
 }
 
 // removeEmpty removes the last segment if nothing is in it: it has the name
@@ -230,7 +245,7 @@ func (f *File) removeEmpty() error {
 	s := f.segments[n-1]
 	f.active = nil
 	f.mu.Unlock()
-	if err := s.remove(false); err != nil {
+	if err := s.remove(0); err != nil {
 		return err
 	}
 	f.mu.Lock()

@@ -85,11 +85,14 @@ type File struct {
 	reading  chan struct{} // held by the one Next that runs
 	reader   reader        // of whoever holds reading
 
+	preparing sync.Mutex // held while a segment is prepared or started
+	prepared  bool       // the next segment only lacks its name
+
 	// Of the committer alone.
 	buf []byte
 
 	trash     []*segment    // to be removed, oldest first
-	trashed   chan struct{} // holds one signal: trash changed
+	chores    chan struct{} // holds one signal: there is something for the janitor
 	closing   chan struct{} // closed by Close
 	committed chan struct{} // closed when the committer has ended
 	stop      chan struct{} // closed when the janitor has to end
@@ -126,6 +129,7 @@ func Open(ctx context.Context, dir string, applied int64, opts Options) (*File, 
 	if !locked {
 		return nil, fmt.Errorf("inbox folder %s is in use by another process", dir)
 	}
+	applied = max(applied, 0)
 	f := &File{
 		dir:       dir,
 		opts:      opts.withDefaults(),
@@ -134,7 +138,7 @@ func Open(ctx context.Context, dir string, applied int64, opts Options) (*File, 
 		last:      applied,
 		ready:     make(chan struct{}, 1),
 		reading:   make(chan struct{}, 1),
-		trashed:   make(chan struct{}, 1),
+		chores:    make(chan struct{}, 1),
 		closing:   make(chan struct{}),
 		committed: make(chan struct{}),
 		stop:      make(chan struct{}),
@@ -214,7 +218,7 @@ func (f *File) load(ctx context.Context) error {
 		// In this order: a file that is deleted before an older one could no
 		// longer void the end of that.
 		if len(batches) == 0 {
-			if err := s.remove(false); err != nil {
+			if err := s.remove(0); err != nil {
 				return fmt.Errorf("clean inbox folder: %w", err)
 			}
 			continue
@@ -288,20 +292,31 @@ func (f *File) trim() {
 	}
 	f.trash = append(f.trash, f.segments[:n]...)
 	f.segments = slices.Delete(f.segments, 0, n)
-	signal(f.trashed)
+	signal(f.chores)
 }
 
-// cleanLoop removes segments, off the way of all others.
+// cleanLoop is the janitor: it does what Append and Applied need not wait for.
 func (f *File) cleanLoop() {
 	defer close(f.cleaned)
 	for {
 		select {
-		case <-f.trashed:
+		case <-f.chores:
+			f.clean()
+			f.prepare()
 		case <-f.stop:
 			f.clean()
 			return
 		}
-		f.clean()
+	}
+}
+
+// prepare makes the next segment ready. If that fails, then the one who needs it
+// will see.
+func (f *File) prepare() {
+	f.preparing.Lock()
+	defer f.preparing.Unlock()
+	if !f.prepared {
+		f.prepared = prepareSegment(f.dir) == nil
 	}
 }
 
@@ -316,7 +331,7 @@ func (f *File) clean() {
 		}
 		s := f.trash[0]
 		f.mu.Unlock()
-		if s.remove(true) != nil {
+		if s.remove(2*f.opts.SegmentBytes) != nil {
 			return
 		}
 		f.mu.Lock()
@@ -357,10 +372,12 @@ func (f *File) shutDown() error {
 	f.mu.Unlock()
 	close(f.stop)
 	<-f.cleaned
-	err = errors.Join(err, removeFiles(filepath.Join(f.dir, spareName)))
+	for _, name := range []string{newName, spareName} {
+		err = errors.Join(err, removeFiles(filepath.Join(f.dir, name)))
+	}
 	for _, s := range slices.Concat(f.trash, f.segments) {
 		if s.empty() {
-			_ = s.remove(false) // the next Open would do it
+			_ = s.remove(0) // the next Open would do it
 		} else {
 			err = errors.Join(err, s.close())
 		}

@@ -79,47 +79,53 @@ func parseSegmentName(name string) (seq int64, ok bool) {
 	return seq, err == nil && seq > 0
 }
 
-// createSegment makes the segment that starts at first, durably, and opens it
-// for writing. Nothing is left of it after an error.
-func createSegment(dir string, first int64) (_ *segment, err error) {
+// prepareSegment makes what the next segment starts as, durably, but for its
+// name: that takes a few syncs, which nobody should have to wait for.
+func prepareSegment(dir string) (err error) {
 	tmp := filepath.Join(dir, newName)
 	defer func() {
 		if err != nil {
 			_ = removeFiles(tmp)
+			err = fmt.Errorf("create inbox file: %w", err)
 		}
 	}()
 	if err := removeFiles(tmp); err != nil {
-		return nil, err
+		return err
 	}
 	// The file holds personal data: made here, it is readable by its owner
 	// alone, and SQLite gives the files beside it the same mode.
 	file, err := os.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := file.Close(); err != nil {
+		return err
+	}
+	return writeHeader(tmp)
+}
+
+// startSegment makes what prepareSegment left the segment that starts at first,
+// durably, and opens it for writing. Nothing is left of either after an error.
+func startSegment(dir string, first int64) (_ *segment, err error) {
+	s := &segment{path: filepath.Join(dir, segmentName(first)), first: first, last: first - 1}
+	defer func() {
+		if err != nil {
+			_ = s.remove(0)
+			err = fmt.Errorf("create inbox file: %w", err)
+		}
+	}()
+	tmp := filepath.Join(dir, newName)
+	if err := os.Rename(tmp, s.path); err != nil {
+		_ = removeFiles(tmp)
 		return nil, err
 	}
-	if err := writeHeader(tmp); err != nil {
-		return nil, fmt.Errorf("create inbox file: %w", err)
-	}
-	path := filepath.Join(dir, segmentName(first))
-	if err := os.Rename(tmp, path); err != nil {
+	if err := os.Rename(filepath.Join(dir, spareName), s.path+"-wal"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	s := &segment{path: path, first: first, last: first - 1}
-	err = os.Rename(filepath.Join(dir, spareName), path+"-wal")
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = syncDir(dir)
+	if err := syncDir(dir); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = s.openWriter()
-	}
-	if err != nil {
-		_ = s.remove(false)
-		return nil, fmt.Errorf("create inbox file: %w", err)
-	}
-	return s, nil
+	return s, s.openWriter()
 }
 
 // writeHeader fills an empty file with all but the batches.
@@ -229,14 +235,14 @@ func (s *segment) close() error {
 	return err
 }
 
-// remove deletes the segment for good; with keepLog its log becomes the spare
-// one. It may be called again after an error.
-func (s *segment) remove(keepLog bool) error {
+// remove deletes the segment for good; a log of up to maxSpare bytes becomes the
+// spare one. It may be called again after an error.
+func (s *segment) remove(maxSpare int64) error {
 	// The database goes first: SQLite won't copy the log of a database that was
 	// moved away when its last connection closes. A system that refuses to
 	// delete open files gets a second try.
 	err := errors.Join(os.Remove(s.path), s.close())
-	if keepLog && err == nil {
+	if maxSpare > 0 && s.size <= maxSpare && err == nil {
 		_ = spareLog(s.path + "-wal") // if it fails the log is deleted
 	}
 	if again := removeFiles(s.path); again != nil {
