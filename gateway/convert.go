@@ -83,10 +83,10 @@ func openJSON(body []byte) *jsonReader {
 	return r
 }
 
-// close gives the reader back, without the body.
+// close gives the reader back. The decoder refers to the body until it is used
+// again or forgotten by the pool, which is cheaper than a reset.
 func (r *jsonReader) close() {
 	r.buf = bytes.Buffer{}
-	r.dec.Reset(&r.buf)
 	jsonReaders.Put(r)
 }
 
@@ -249,19 +249,29 @@ func containerEnd(s string, i int) (end, depth int) {
 	return i, depth
 }
 
+// plainBytes holds true for the bytes that stand for themselves in a string.
+var plainBytes = func() (plain [256]bool) {
+	for c := range utf8.RuneSelf {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()
+
 // stringEnd returns where the string that begins at s[i] ends, and whether it
 // is ASCII without escapes.
 func stringEnd(s string, i int) (end int, plain bool) {
 	plain = true
 	for i++; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"':
+		c := s[i]
+		if plainBytes[c] {
+			continue
+		}
+		if c == '"' {
 			return i + 1, plain
-		case c == '\\':
-			plain = false
+		}
+		plain = false
+		if c == '\\' {
 			i++
-		case c >= utf8.RuneSelf:
-			plain = false
 		}
 	}
 	return len(s), plain

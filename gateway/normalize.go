@@ -324,10 +324,12 @@ func ParseDatetime(s string) (time.Time, bool) {
 	if !ok {
 		return time.Time{}, false
 	}
-	t := time.Date(year, time.Month(month), day, hour, minute, second, micro*1000, time.UTC).Add(-offset)
-	// An offset can lead out of the years that have four digits.
-	if t.Year() < 1 || t.Year() > 9999 {
-		return time.Time{}, false
+	t := time.Date(year, time.Month(month), day, hour, minute, second, micro*1000, time.UTC)
+	if offset != 0 {
+		// An offset can lead out of the years that have four digits.
+		if t = t.Add(-offset); t.Year() < 1 || t.Year() > 9999 {
+			return time.Time{}, false
+		}
 	}
 	return t, true
 }

@@ -206,7 +206,8 @@ func ParsePayload(body []byte) (*Payload, []Warning, error) {
 	if first != '{' {
 		return nil, nil, Errorf(CodeInvalidPayload, "send one JSON object with the keys of window.civchat")
 	}
-	ps := parser{p: new(Payload)}
+	m := new(payloadMemory)
+	ps := parser{p: &m.payload, m: m}
 	ps.payload(string(body))
 	return ps.p, ps.warnings, nil
 }
@@ -282,11 +283,21 @@ func invalidJSON(err error) *Error {
 	return e
 }
 
+// payloadMemory is what a usual payload needs, in one piece.
+type payloadMemory struct {
+	payload   Payload
+	contact   [8]PayloadAttribute
+	companies [1]CompanyPayload
+	company   [4]PayloadAttribute // of the first company
+}
+
 // parser collects a payload and what has to be said about it.
 type parser struct {
 	p        *Payload
+	m        *payloadMemory // p is in it
 	warnings []Warning
 	contact  bag
+	company1 bool             // m.company is in use
 	many     []CompanyPayload // from the key companies
 	null     bool             // company is null
 	manyNull bool             // companies is null
@@ -319,7 +330,7 @@ func (ps *parser) warnFlaws(scope, name string, f flaws) {
 // payload reads the object s.
 func (ps *parser) payload(s string) {
 	p := ps.p
-	ps.contact = newBag(EntityContact)
+	ps.contact = bag{entity: EntityContact, names: contactNames, attrs: ps.m.contact[:0:len(ps.m.contact)]}
 	var hash xxhash.Digest
 	hash.ResetWithSeed(fingerprintVersion)
 	w := walker{s: s}
@@ -352,11 +363,11 @@ func (ps *parser) payload(s string) {
 		case "company":
 			kind := w.peek()
 			ps.null = kind == 'n'
-			p.Companies = ps.companies(name, &w, kind == '[')
+			p.Companies = ps.companies(name, &w, kind == '[', ps.m.companies[:0:len(ps.m.companies)])
 		case "companies":
 			kind := w.peek()
 			ps.manyNull = kind == 'n'
-			ps.many = ps.companies(name, &w, kind == '[')
+			ps.many = ps.companies(name, &w, kind == '[', nil)
 		default:
 			ps.attribute(&ps.contact, "", name, f, w.value())
 		}
@@ -369,12 +380,14 @@ func (ps *parser) payload(s string) {
 	}
 	hash.WriteString(s[from:to])
 
-	p.Attributes = ps.contact.attrs
+	p.Attributes = ps.contact.all()
 	if room := MaxCompanies - len(p.Companies); len(ps.many) > room {
 		ps.warnText("", "companies", WarnTooMany, fmt.Sprintf("send at most %d companies; the others are left out", MaxCompanies))
 		ps.many = ps.many[:room]
 	}
-	p.Companies = append(p.Companies, ps.many...)
+	if p.Companies = append(p.Companies, ps.many...); len(p.Companies) == 0 {
+		p.Companies = nil
+	}
 	p.CompaniesNull = (ps.null || ps.manyNull) && len(p.Companies) == 0
 	p.Fingerprint = max(hash.Sum64(), 1)
 }
@@ -543,12 +556,11 @@ func isPlaceholder(s string) bool {
 	return s[0] == '<' && s[len(s)-1] == '>'
 }
 
-// companies reads the value of key: a company, or an array of them.
-func (ps *parser) companies(key string, w *walker, array bool) []CompanyPayload {
+// companies appends the value of key: a company, or an array of them.
+func (ps *parser) companies(key string, w *walker, array bool, cs []CompanyPayload) []CompanyPayload {
 	if !array {
-		return ps.company(key, w, nil)
+		return ps.company(key, w, cs)
 	}
-	var cs []CompanyPayload
 	w.enter()
 	for i := 0; ; i++ {
 		if w.peek() == ']' {
@@ -590,7 +602,11 @@ func (ps *parser) company(field string, w *walker, cs []CompanyPayload) []Compan
 	if field != "company" {
 		scope = field + "."
 	}
-	b := newBag(EntityCompany)
+	b := bag{entity: EntityCompany, names: companyNames}
+	if !ps.company1 {
+		ps.company1 = true
+		b.attrs = ps.m.company[:0:len(ps.m.company)]
+	}
 	w.enter()
 	for {
 		nameTok, ok := w.next()
@@ -607,7 +623,7 @@ func (ps *parser) company(field string, w *walker, cs []CompanyPayload) []Compan
 			ps.attribute(&b, scope, name, f, w.value())
 		}
 	}
-	c.Attributes = b.attrs
+	c.Attributes = b.all()
 	switch {
 	case badID, badName && c.CustomID == "":
 		ps.warn("", field, WarnNoIdentifier)
@@ -628,8 +644,12 @@ type bag struct {
 	full   bool           // said that there are too many
 }
 
-func newBag(entity Entity) bag {
-	return bag{entity: entity, names: namesOf(entity)}
+// all returns the attributes, nil if there are none.
+func (b *bag) all() []PayloadAttribute {
+	if len(b.attrs) == 0 {
+		return nil
+	}
+	return b.attrs
 }
 
 // find returns the place of name, -1 if it is not there.
@@ -653,14 +673,6 @@ func (b *bag) find(name string) int {
 const manyAttributes = 32
 
 func (b *bag) add(a PayloadAttribute) {
-	if b.attrs == nil {
-		// Room for what is usual; companies have less.
-		n := 10
-		if b.entity == EntityCompany {
-			n = 4
-		}
-		b.attrs = make([]PayloadAttribute, 0, n)
-	}
 	b.attrs = append(b.attrs, a)
 	switch n := len(b.attrs); {
 	case b.index != nil:
@@ -679,7 +691,7 @@ func (ps *parser) attribute(b *bag, scope, label string, f flaws, t token) {
 		ps.warn(scope, label, WarnTooLong)
 		return
 	}
-	i, known := b.names.index[label]
+	i, known := b.names.find(label)
 	standard := known && i >= 0
 	name := label
 	if !standard {

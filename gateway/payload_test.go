@@ -38,6 +38,38 @@ func BenchmarkParsePayload(b *testing.B) {
 	}
 }
 
+// BenchmarkParsePayloadWorst has payloads made to be slow.
+func BenchmarkParsePayloadWorst(b *testing.B) {
+	fill := func(s string) string {
+		return strings.TrimSuffix(strings.Repeat(s, (gateway.MaxPayload-200)/len(s)), ",")
+	}
+	for _, test := range []struct{ name, body string }{
+		{"many keys", "{" + strings.TrimSuffix(manyKeys(3500), ",") + "}"},
+		{"long text", `{"a":"` + fill("x") + `"}`},
+		{"escapes", `{"name":"` + fill(`\u0041`) + `"}`},
+		{"list", `{"a":[` + fill("1,") + `]}`},
+		{"object", `{"a":{` + fill(`"a":1,`) + `}}`},
+		{"nested objects", `{"a":{"b":{"c":{"d":{` + fill(`"a":1,`) + `}}}}}`},
+		{"deep", `{"a":` + nested(5000) + `}`},
+		{"companies", `{"companies":[` + fill(`{"a":1},`) + `]}`},
+		{"long number", `{"a":1` + fill("0") + `}`},
+		{"names in need of a form", "{" + fill(`"A é!":1,`) + "}"},
+		{"backslashes", `{"a":"` + fill(`\\`) + `"}`},
+		{"tags", `{"tags":"` + fill("a,") + `"}`},
+	} {
+		b.Run(test.name, func(b *testing.B) {
+			body := []byte(test.body)
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := gateway.ParsePayload(body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func TestParsePayloadAllocations(t *testing.T) {
 	body := []byte(widgetPayload)
 	const budget = 20
@@ -188,6 +220,8 @@ func TestParsePayloadRefuses(t *testing.T) {
 		{"array", `[{"apiKey":"A"}]`, gateway.CodeInvalidPayload, "one JSON object"},
 		{"brackets without end", strings.Repeat("[", gateway.MaxPayload), gateway.CodeInvalidPayload, "at byte"},
 		{"33 KiB", `{"name":"` + strings.Repeat("x", 33<<10) + `"}`, gateway.CodeTooLarge, "at most 32768 bytes"},
+		{"10,000 keys", `{` + manyKeys(10_000) + `"a":1}`, gateway.CodeTooLarge, "at most 32768 bytes"},
+		{"depth 16,000", `{"a":` + strings.Repeat("[", 16_000) + strings.Repeat("]", 16_000) + `}`, gateway.CodeInvalidPayload, "depth"},
 		{"one byte too many", `{}` + strings.Repeat(" ", gateway.MaxPayload-1), gateway.CodeTooLarge, "has 32769"},
 	}
 	for _, test := range tests {
@@ -235,7 +269,7 @@ func TestParsePayloadBounds(t *testing.T) {
 		{"event data too large", `{"$":{"type":"event","name":"n","data":{"a":"` + strings.Repeat("x", gateway.MaxValue) + `"}}}`, "warning $.data too_large\ntype event\nevent n\n"},
 		{"event data too deep", `{"$":{"type":"event","name":"n","data":` + nested(6) + `}}`, "warning $.data too_deep\ntype event\nevent n\n"},
 		{"message id too long", `{"$":{"id":"` + strings.Repeat("n", 256) + `"}}`, "warning $.id too_long\ntype update\n"},
-		{"10,000 keys", `{` + manyKeys(10_000)[:gateway.MaxPayload-100] + `0":1,"user_id":"7","gender":2}`, "…\ngender number 2\n…"},
+		{"keys up to the limit", `{` + manyKeys(10_000)[:gateway.MaxPayload-100] + `0":1,"user_id":"7","gender":2}`, "…\ngender number 2\n…"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -465,60 +499,123 @@ func FuzzParsePayload(f *testing.F) {
 	f.Add([]byte(`{"a":` + nested(100) + `}`))
 	f.Add([]byte(`{"a":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`))
 	f.Add([]byte("\uFEFF{\"name\":\"J\xffne\\ud800\\u0000\",\"\\u0024\":{\"type\":\"page\"}}"))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		before := bytes.Clone(body)
-		p, warnings, err := gateway.ParsePayload(body)
-		if !bytes.Equal(before, body) {
-			t.Fatal("the body was changed")
+	f.Fuzz(func(t *testing.T, body []byte) { checkPayload(t, body) })
+}
+
+// checkPayload parses body and checks what holds of every payload.
+func checkPayload(t tester, body []byte) {
+	t.Helper()
+	before := bytes.Clone(body)
+	p, warnings, err := gateway.ParsePayload(body)
+	if !bytes.Equal(before, body) {
+		t.Fatal("the body was changed")
+	}
+	if err != nil {
+		if p != nil || gateway.CodeOf(err) != gateway.CodeInvalidPayload && gateway.CodeOf(err) != gateway.CodeTooLarge {
+			t.Errorf("%v, %v", p, err)
 		}
-		if err != nil {
-			if p != nil || gateway.CodeOf(err) != gateway.CodeInvalidPayload && gateway.CodeOf(err) != gateway.CodeTooLarge {
-				t.Fatalf("%v, %v", p, err)
+		checkRefused(t, body)
+		return
+	}
+	var std map[string]json.RawMessage
+	if err := json.Unmarshal(bytes.TrimPrefix(body, []byte("\uFEFF")), &std); err != nil || std == nil {
+		t.Errorf("encoding/json refuses the payload: %v", err)
+	}
+	if len(warnings) > gateway.MaxWarnings || p.Fingerprint == 0 {
+		t.Errorf("%d warnings, fingerprint %d", len(warnings), p.Fingerprint)
+	}
+	for _, w := range warnings {
+		if w.Code == "" || w.Message == "" || !utf8.ValidString(w.Field) || len(w.Field) > 2*gateway.MaxName {
+			t.Errorf("warning %+v", w)
+		}
+	}
+	for _, text := range []struct {
+		s     string
+		limit int
+	}{
+		{p.APIKey, gateway.MaxID}, {p.Key, 64}, {p.URL, gateway.MaxURL}, {p.Path, gateway.MaxURL}, {p.Title, gateway.MaxTitle},
+		{p.Referrer, gateway.MaxURL}, {p.Name, gateway.MaxName}, {p.CustomID, gateway.MaxID}, {p.Email, 254}, {p.EmailKey, 254}, {p.UserHash, gateway.MaxID},
+	} {
+		if len(text.s) > text.limit || !utf8.ValidString(text.s) || strings.Contains(text.s, "\x00") {
+			t.Errorf("text %q", text.s)
+		}
+	}
+	if p.Data != "" && (!json.Valid([]byte(p.Data)) || p.Data[0] != '{' || len(p.Data) > gateway.MaxValue) {
+		t.Errorf("data %q", p.Data)
+	}
+	if event := p.Type == gateway.PayloadEvent || p.Type == gateway.PayloadProduct; event != (p.Name != "") || !event && p.Data != "" {
+		t.Errorf("type %d, name %q, data %q", p.Type, p.Name, p.Data)
+	}
+	if _, key, ok := gateway.NormalizeEmail(p.Email); p.Email != "" && (!ok || key != p.EmailKey || p.EmailNull) {
+		t.Errorf("email %q, key %q", p.Email, p.EmailKey)
+	}
+	checkAttributes(t, gateway.EntityContact, p.Attributes)
+	for _, c := range p.Companies {
+		checkAttributes(t, gateway.EntityCompany, c.Attributes)
+		if len(c.CustomID) > gateway.MaxID || len(c.Name) > gateway.MaxID || c.CustomID+c.Name == "" && len(c.Attributes) == 0 {
+			t.Errorf("company %+v", c)
+		}
+	}
+	if len(p.Companies) > gateway.MaxCompanies || p.CompaniesNull && len(p.Companies) > 0 {
+		t.Errorf("%d companies, null %t", len(p.Companies), p.CompaniesNull)
+	}
+	again, _, err := gateway.ParsePayload(body)
+	if err != nil {
+		t.Errorf("a second time: %v", err)
+	}
+	// Nothing of the first payload is in the body's memory.
+	for i := range body {
+		body[i] = 'x'
+	}
+	if diff := cmp.Diff(again, p); diff != "" {
+		t.Errorf("a second time, with the body overwritten (-second +first):\n%s", diff)
+	}
+	copy(body, before)
+}
+
+// TestPayloadsOfAnyShape feeds all known keys with values of all shapes.
+func TestPayloadsOfAnyShape(t *testing.T) {
+	t.Parallel()
+	keys := func(names ...string) *rapid.Generator[string] { return rapid.SampledFrom(names) }
+	contact := []string{"apiKey", "user_id", "email", "user_hash", "state", "$", "company", "companies", "plan", "First name", "__proto__", "!"}
+	for _, a := range gateway.StandardAttrs(gateway.EntityContact) {
+		contact = append(contact, a.Name)
+	}
+	company := []string{"company_id", "name", "plan", "Size", "constructor"}
+	for _, a := range gateway.StandardAttrs(gateway.EntityCompany) {
+		company = append(company, a.Name)
+	}
+	envelope := []string{"id", "key", "at", "type", "url", "path", "title", "referrer", "name", "data"}
+	text := rapid.SampledFrom([]string{
+		`"42"`, `"undefined"`, `"a@b.test"`, `" A@Bücher.test "`, `"+44754123434"`, `"020 123"`, `"male"`, `"user"`, `"a,b"`, `"page"`, `"event"`, `"product_event"`,
+		`"https://a.test/p?q"`, `"2026-11-22T10:00:00Z"`, `"ngze13ffndcv"`, `"01932c0a-7b1e-7c3d-9e4f-5a6b7c8d9e0f"`, `{"event_type":"view"}`, `""`, `2`, `0`,
+	})
+	value := rapid.OneOf(text, text, jsonText(2))
+	object := func(t *rapid.T, names *rapid.Generator[string], value func(name string) string) string {
+		var members []string
+		for range rapid.IntRange(0, 6).Draw(t, "members") {
+			name := names.Draw(t, "name")
+			members = append(members, `"`+name+`":`+value(name))
+		}
+		return "{" + strings.Join(members, ",") + "}"
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		leaf := func(string) string { return value.Draw(t, "value") }
+		body := object(t, keys(contact...), func(name string) string {
+			if rapid.IntRange(0, 4).Draw(t, "odd") == 0 {
+				return leaf("")
 			}
-			checkRefused(t, body)
-			return
-		}
-		var std map[string]json.RawMessage
-		if err := json.Unmarshal(bytes.TrimPrefix(body, []byte("\uFEFF")), &std); err != nil || std == nil {
-			t.Fatalf("encoding/json refuses the payload: %v", err)
-		}
-		if len(warnings) > gateway.MaxWarnings || p.Fingerprint == 0 {
-			t.Fatalf("%d warnings, fingerprint %d", len(warnings), p.Fingerprint)
-		}
-		for _, w := range warnings {
-			if w.Code == "" || w.Message == "" || !utf8.ValidString(w.Field) || len(w.Field) > 2*gateway.MaxName {
-				t.Errorf("warning %+v", w)
+			switch name {
+			case "$":
+				return object(t, keys(envelope...), leaf)
+			case "company":
+				return object(t, keys(company...), leaf)
+			case "companies":
+				return "[" + object(t, keys(company...), leaf) + "," + leaf("") + "]"
 			}
-		}
-		texts := map[string]int{
-			p.Key: 64, p.URL: gateway.MaxURL, p.Path: gateway.MaxURL, p.Title: gateway.MaxTitle, p.Referrer: gateway.MaxURL,
-			p.Name: gateway.MaxName, p.CustomID: gateway.MaxID, p.Email: 254, p.EmailKey: 254, p.UserHash: gateway.MaxID,
-		}
-		for s, limit := range texts {
-			if len(s) > limit && texts[s] == limit || !utf8.ValidString(s) || strings.Contains(s, "\x00") {
-				t.Errorf("text %q", s)
-			}
-		}
-		if p.Data != "" && (!json.Valid([]byte(p.Data)) || p.Data[0] != '{' || len(p.Data) > gateway.MaxValue) {
-			t.Errorf("data %q", p.Data)
-		}
-		if _, key, ok := gateway.NormalizeEmail(p.Email); p.Email != "" && (!ok || key != p.EmailKey || p.EmailNull) {
-			t.Errorf("email %q, key %q", p.Email, p.EmailKey)
-		}
-		checkAttributes(t, gateway.EntityContact, p.Attributes)
-		for _, c := range p.Companies {
-			checkAttributes(t, gateway.EntityCompany, c.Attributes)
-			if len(c.CustomID) > gateway.MaxID || c.CustomID+c.Name == "" && len(c.Attributes) == 0 {
-				t.Errorf("company %+v", c)
-			}
-		}
-		if len(p.Companies) > gateway.MaxCompanies || p.CompaniesNull && len(p.Companies) > 0 {
-			t.Errorf("%d companies, null %t", len(p.Companies), p.CompaniesNull)
-		}
-		again, _, err := gateway.ParsePayload(body)
-		if diff := cmp.Diff(p, again); err != nil || diff != "" {
-			t.Errorf("a second time: %v\n%s", err, diff)
-		}
+			return leaf("")
+		})
+		checkPayload(t, []byte(body))
 	})
 }
 
@@ -633,7 +730,7 @@ func TestValuesKeepTheirMeaning(t *testing.T) {
 
 // checkRefused makes sure that nothing was refused that encoding/json takes for
 // an object of a bearable depth.
-func checkRefused(t *testing.T, body []byte) {
+func checkRefused(t tester, body []byte) {
 	if len(body) > gateway.MaxPayload || bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) > 5000 {
 		return
 	}
@@ -643,7 +740,7 @@ func checkRefused(t *testing.T, body []byte) {
 	}
 }
 
-func checkAttributes(t *testing.T, entity gateway.Entity, as []gateway.PayloadAttribute) {
+func checkAttributes(t tester, entity gateway.Entity, as []gateway.PayloadAttribute) {
 	seen := map[string]bool{}
 	custom := 0
 	for _, a := range as {
