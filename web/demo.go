@@ -49,17 +49,17 @@ type product struct {
 }
 
 var products = []product{
-	{"first-light", "First Light", "Breakfast blend", "Cocoa, hazelnut, orange",
+	{"first-light", "First Light", "Breakfast blend", "cocoa, hazelnut, orange",
 		"The pot that is always on. Round and sweet, forgiving of the machine on the third floor, and just as good with milk.", 1350, "amber"},
-	{"long-meeting", "Long Meeting", "Espresso", "Dark chocolate, fig, clove",
+	{"long-meeting", "Long Meeting", "Espresso", "dark chocolate, fig, clove",
 		"For the agenda with eleven points. Full-bodied and low in acid, roasted for office espresso machines.", 1450, "plum"},
-	{"quiet-hours", "Quiet Hours", "Decaf", "Caramel, almond, red apple",
+	{"quiet-hours", "Quiet Hours", "Decaf", "caramel, almond, red apple",
 		"Decaffeinated with sugar cane, so that what is left tastes of coffee. For the afternoon that should end in sleep.", 1500, "sky"},
-	{"kochere", "Kochere", "Ethiopia, washed", "Bergamot, peach, black tea",
+	{"kochere", "Kochere", "Ethiopia, washed", "bergamot, peach, black tea",
 		"One valley, one harvest. Light and floral; brew it as filter and tell nobody that it is in the kitchen.", 1850, "rose"},
-	{"huila", "Huila", "Colombia, honey", "Plum, brown sugar, lime",
+	{"huila", "Huila", "Colombia, honey", "plum, brown sugar, lime",
 		"From forty families above two thousand metres. Sweet enough for those who say that they take sugar.", 1700, "leaf"},
-	{"cold-desk", "Cold Desk", "Cold brew", "Cherry, cola, vanilla",
+	{"cold-desk", "Cold Desk", "Cold brew", "cherry, cola, vanilla",
 		"Ground coarse and packed in filters of a litre each. In the fridge by six, on the desk by nine.", 1600, "slate"},
 }
 

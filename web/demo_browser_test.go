@@ -233,18 +233,20 @@ func TestWithoutWidget(t *testing.T) {
 	b.click(shop(`[data-add="huila"]`))
 	b.until(text("cart-count") + ` === '1'`)
 	b.expectConsole("404")
-	b.expectConsole("MIME type")
 }
 
-// TestStreamComesBack ends all streams as a shutdown does; the page asks again.
+// TestStreamComesBack cuts the stream, as a restart or a bad line does.
 func TestStreamComesBack(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	b := newTab(t, s.base, "/demo")
 	b.knows("timeline", "Coffee for the whole floor")
-	s.stop()
+	s.cut()
 	b.until(`document.getElementById('pulse').dataset.state === 'wait'`)
+	s.post(payload("m1", b.key(), "event", map[string]any{"event": "Meanwhile"}))
+	b.knows("timeline", "Meanwhile")
 	b.until(`document.getElementById('pulse').dataset.state === 'live'`)
+	b.expectConsole("/demo/live")
 }
 
 func TestKeyboard(t *testing.T) {
@@ -302,6 +304,9 @@ func TestPhone(t *testing.T) {
 		}
 		if got := eval[int](b, `Math.max(document.documentElement.scrollWidth, document.getElementById('shop').scrollWidth)`); got > 390 {
 			t.Errorf("%s is %d px wide", path, got)
+		}
+		if got := eval[int](b, `document.documentElement.scrollHeight - innerHeight`); got > 0 {
+			t.Errorf("%s moves by %d px as a whole", path, got)
 		}
 	}
 	b.open("/demo/account")
@@ -436,8 +441,9 @@ func TestPictures(t *testing.T) {
 	b.knows("timeline", "Huila")
 	take(b, "9-product")
 	b.click(`[data-step="in"]`)
+	b.knows("timeline", "/demo/account")
 	b.click(`[data-in="demo-ada"]`)
-	b.knows("timeline", "page views moved")
+	b.knows("timeline", "4 page views moved")
 	take(b, "10-merged")
 	b.click(`.shop nav a[href="/demo/coffees"]`)
 	b.click(`.page:not([hidden]) [data-add="quiet-hours"]`)

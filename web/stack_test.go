@@ -32,6 +32,9 @@ type stack struct {
 	gateway   *gateway.Gateway
 	workspace gateway.WorkspaceID
 	stop      func() // ends the streams, as the server's shutdown does; once
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
 }
 
 func newStack(t *testing.T) *stack {
@@ -70,11 +73,12 @@ func newStackWith(t *testing.T, d web.Demo) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: e}
 	s := &stack{
 		t: t, base: "http://" + listener.Addr().String(), gateway: gw, workspace: workspace,
-		stop: sync.OnceFunc(func() { close(done) }),
+		stop:  sync.OnceFunc(func() { close(done) }),
+		conns: make(map[net.Conn]bool),
 	}
+	server := &http.Server{Handler: e, ConnState: s.connState}
 	var running sync.WaitGroup
 	running.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -98,6 +102,25 @@ func newStackWith(t *testing.T, d web.Demo) *stack {
 		}
 	})
 	return s
+}
+
+func (s *stack) connState(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateClosed {
+		delete(s.conns, c)
+	} else {
+		s.conns[c] = true
+	}
+}
+
+// cut closes all connections; new ones are taken.
+func (s *stack) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		_ = c.Close() // the server sees it
+	}
 }
 
 // post gives payloads to the gateway and waits until they are applied.

@@ -278,8 +278,7 @@ function shown(text) {
   const code = $('code').firstElementChild;
   code.replaceChildren(...whole.split('\n').map((line) =>
     h('span', { className: 'line' + (before && !before.has(bare(line)) ? ' added' : '') }, coloured(line))));
-  const added = code.querySelector('.added');
-  $('code').scrollTop = added?.previousElementSibling?.offsetTop || 0;
+  $('code').scrollTop = 0;
   shownText = whole;
   $('code-who').textContent = person ? `Signed in as ${data.people[person].name}` : 'Anonymous visitor';
 }
@@ -325,7 +324,8 @@ memory.set('began', began);
 function visitorKey() {
   const own = window.civchat && window.civchat.userKey;
   const cookies = document.cookie.split('; ').filter((one) => one.startsWith('__ca__chat=')).map((one) => one.slice(11));
-  return [own, ...cookies].find((key) => /^[A-Za-z0-9]{9,64}$/.test(key || '')) || '';
+  // The cookie knows of another tab's sign-out first; where there are several, the widget knows which counts.
+  return [...(cookies.length === 1 ? cookies : []), own, ...cookies].find((key) => /^[A-Za-z0-9]{9,64}$/.test(key || '')) || '';
 }
 
 /** Follows the stream of the visitor key of the moment. A hidden page follows none: browsers open few connections to a host. */
@@ -426,13 +426,7 @@ function draw(next, key) {
 function part(id, values, make) {
   const text = JSON.stringify(values);
   if (drawn[id] === text) return;
-  const element = $(id);
-  element.replaceChildren(...make(...values));
-  if (id in drawn) {
-    element.classList.remove('changed');
-    void element.offsetWidth;
-    element.classList.add('changed');
-  }
+  $(id).replaceChildren(...make(...values));
   drawn[id] = text;
 }
 
@@ -528,20 +522,22 @@ function merged(entry, contact) {
 function drawTimeline(timeline, contact, fresh) {
   const title = h('div', { className: 'title' }, icon('clock'), h('h3', {}, 'Timeline'));
   if (!timeline.length) return [title, h('p', { className: 'hint' }, h('a', { href: '/demo/coffees' }, 'Open a page'), ' of the shop: each view shows up here.')];
-  return [title, h('ol', { className: 'entries' }, timeline.map((entry) => {
+  let other = false;
+  return [title, h('ol', { className: 'entries' }, timeline.flatMap((entry) => {
     const details = [
       entry.kind === 'page' && entry.path && entry.path !== entry.title && h('span', {}, entry.path),
       ...(entry.details || []).map(([name, value]) => h('span', {}, name === 'name' ? value : `${name} ${value}`)),
-      entry.other && h('span', {}, 'another visit'),
     ].filter(Boolean);
     const isFresh = fresh.has(entryId(entry));
-    return h('li', { className: `entry ${sentences[entry.kind] ? entry.kind : ''}${isFresh ? ' fresh' : ''}` },
+    const turn = entry.kind !== 'merge' && Boolean(entry.other) !== other;
+    if (turn) other = !other;
+    return [turn && h('li', { className: 'turn' }, other ? 'Another visit' : 'This visit'), h('li', { className: `entry ${sentences[entry.kind] ? entry.kind : ''}${isFresh ? ' fresh' : ''}` },
       icon(sentences[entry.kind] ? entry.kind : 'event'),
       h('div', {},
         h('span', { className: 'hush' }, (sentences[entry.kind] || '') + ': '),
         h('b', {}, entry.kind === 'merge' ? merged(entry, contact) : entry.title.replace(/ · Fernhill$/, '')),
         details.length > 0 && h('p', {}, details)),
-      time(entry.at));
+      time(entry.at))];
   }))];
 }
 
