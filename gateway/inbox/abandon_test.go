@@ -19,7 +19,7 @@ func TestAbandonCutsTheLog(t *testing.T) {
 		if err := prepareSegment(dir); err != nil {
 			t.Fatal(err)
 		}
-		s, err := startSegment(dir, 1)
+		s, _, err := startSegment(dir, 1)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -198,7 +198,8 @@ func (f *File) leave(err error) {
 }
 
 // rotate starts a new segment behind the last entry. After an error the active
-// segment stays, unless it is empty.
+// segment stays, unless it is empty or the new one had its name already: that
+// name, should it be found after a crash, voids what the older one got since.
 func (f *File) rotate() error {
 	if err := f.removeEmpty(); err != nil {
 		return err
@@ -206,12 +207,16 @@ func (f *File) rotate() error {
 	if f.active != nil {
 		f.active.rest()
 	}
-	s, err := f.startSegment()
-	if err != nil {
-		return err
-	}
+	s, named, err := f.startSegment()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err != nil {
+		if named {
+			f.active = nil
+			f.trim()
+		}
+		return err
+	}
 	f.segments = append(f.segments, s)
 	f.active = s
 	f.trim()
@@ -220,13 +225,13 @@ func (f *File) rotate() error {
 }
 
 // startSegment starts a segment behind the last entry, from what the janitor
-// has prepared if it came to that.
-func (f *File) startSegment() (*segment, error) {
+// has prepared if it came to that. It says whether the segment got its name.
+func (f *File) startSegment() (s *segment, named bool, err error) {
 	f.preparing.Lock()
 	defer f.preparing.Unlock()
 	if !f.prepared {
 		if err := prepareSegment(f.dir); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	f.prepared = false

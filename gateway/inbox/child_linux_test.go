@@ -22,6 +22,7 @@ func init() {
 	children["full"] = fillDisk
 	children["limit"] = limitFiles
 	children["readonly"] = readOnly
+	children["descriptors"] = limitDescriptors
 }
 
 // errNoMount says that the child may not mount a small disk for itself.
@@ -35,6 +36,11 @@ func TestDiskFull(t *testing.T) {
 func TestReadOnlyFolder(t *testing.T) {
 	t.Parallel()
 	runMountTest(t, "readonly")
+}
+
+func TestNoDescriptors(t *testing.T) {
+	t.Parallel()
+	runChildTest(t, child(t, "descriptors", t.TempDir()))
 }
 
 // runMountTest runs a child that may mount file systems.
@@ -97,8 +103,7 @@ func fillDisk(dir string) error {
 		{"remove junk", func() error { return os.Remove(junk) }},
 		{"reopen", p.open},
 		{"recover again", p.appendSoon},
-		{"read all back", p.readAll},
-		{"close", func() error { return p.f.Close() }},
+		{"finish", p.finish},
 	}
 	for _, s := range steps {
 		if err := s.run(); err != nil {
@@ -136,7 +141,7 @@ func readOnly(dir string) error {
 	if err := p.open(); err != nil {
 		return err
 	}
-	return errors.Join(p.append(3), p.readAll(), p.f.Close())
+	return p.finish()
 }
 
 // limitFiles checks an inbox whose files may not grow for a while.
@@ -165,12 +170,7 @@ func limitFiles(dir string) error {
 			return nil
 		}},
 		{"lift", func() error { return limit(^uint64(0)) }},
-		{"append again", func() error { return p.append(4) }},
-		{"read", p.readAll},
-		{"close", func() error { return p.f.Close() }},
-		{"reopen", p.open},
-		{"read back", p.readAll},
-		{"close again", func() error { return p.f.Close() }},
+		{"finish", p.finish},
 	}
 	for _, s := range steps {
 		if err := s.run(); err != nil {
@@ -178,6 +178,46 @@ func limitFiles(dir string) error {
 		}
 	}
 	return nil
+}
+
+// limitDescriptors checks an inbox that for a while can't open files, although
+// it wants a new one for every commit.
+func limitDescriptors(dir string) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	setLimit := func(n uint64) error {
+		return syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: limit.Max})
+	}
+	p := &probe{dir: dir, opts: inbox.Options{SegmentBytes: 1}}
+	if err := p.open(); err != nil {
+		return err
+	}
+	refused := 0
+	for range 20 {
+		if err := p.append(2); err != nil {
+			return err
+		}
+		if err := setLimit(3); err != nil {
+			return err
+		}
+		for range 3 {
+			if err := p.append(2); err != nil {
+				refused++
+				if gateway.CodeOf(err) != gateway.CodeUnavailable {
+					return err
+				}
+			}
+		}
+		if err := setLimit(limit.Cur); err != nil {
+			return err
+		}
+	}
+	if refused == 0 {
+		return errors.New("no append was refused")
+	}
+	return p.finish()
 }
 
 // probe is an inbox and what it must hold.
@@ -233,9 +273,14 @@ func (p *probe) appendRefused() error {
 	return nil
 }
 
+// appendUntilRefused fills what room there is. A refusal may give back a little
+// of it, so it takes some in a row.
 func (p *probe) appendUntilRefused() error {
+	refused := 0
 	for range 10_000 {
-		if p.append(3) != nil {
+		if p.append(3) == nil {
+			refused = 0
+		} else if refused++; refused == 5 {
 			return p.appendRefused()
 		}
 	}
@@ -276,4 +321,23 @@ func (p *probe) readAll() error {
 		return fmt.Errorf("next after the last: %d entries, %w", len(entries), err)
 	}
 	return nil
+}
+
+// finish checks that the inbox works, and what is left of it after a restart.
+func (p *probe) finish() error {
+	if err := p.append(4); err != nil {
+		return err
+	}
+	for range 2 {
+		if err := p.readAll(); err != nil {
+			return err
+		}
+		if err := p.f.Close(); err != nil {
+			return err
+		}
+		if err := p.open(); err != nil {
+			return err
+		}
+	}
+	return p.f.Close()
 }

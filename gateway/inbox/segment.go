@@ -105,27 +105,27 @@ func prepareSegment(dir string) (err error) {
 }
 
 // startSegment makes what prepareSegment left the segment that starts at first,
-// durably, and opens it for writing. Nothing is left of either after an error.
-func startSegment(dir string, first int64) (_ *segment, err error) {
+// durably, and opens it for writing. Nothing is left of either after an error,
+// but a crash may bring back the segment if it was named.
+func startSegment(dir string, first int64) (_ *segment, named bool, err error) {
 	s := &segment{path: filepath.Join(dir, segmentName(first)), first: first, last: first - 1}
-	defer func() {
-		if err != nil {
-			_ = s.remove(0)
-			err = fmt.Errorf("create inbox file: %w", err)
-		}
-	}()
 	tmp := filepath.Join(dir, newName)
 	if err := os.Rename(tmp, s.path); err != nil {
 		_ = removeFiles(tmp)
-		return nil, err
+		return nil, false, fmt.Errorf("name inbox file: %w", err)
 	}
-	if err := os.Rename(filepath.Join(dir, spareName), s.path+"-wal"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	err = os.Rename(filepath.Join(dir, spareName), s.path+"-wal")
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = syncDir(dir)
 	}
-	if err := syncDir(dir); err != nil {
-		return nil, err
+	if err == nil {
+		err = s.openWriter()
 	}
-	return s, s.openWriter()
+	if err != nil {
+		_ = s.remove(0)
+		return nil, true, fmt.Errorf("start inbox file: %w", err)
+	}
+	return s, true, nil
 }
 
 // writeHeader fills an empty file with all but the batches.
