@@ -109,7 +109,7 @@ func isAtext(c byte) bool {
 	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
 		return true
 	}
-	return strings.IndexByte("!#$%&'*+-/=?^_`{|}~", c) >= 0
+	return strings.IndexByte("-_+!#$%&'*/=?^`{|}~", c) >= 0
 }
 
 // normalizeDomain returns the ASCII form of a domain name in lower case.

@@ -35,6 +35,7 @@ func TestNormalizeEmail(t *testing.T) {
 		{"longest", long, long, long},
 		{"one byte too long", "l" + long, "", ""},
 		{"local part too long", local64 + "l@acme.test", "", ""},
+		{"local part too long before it is composed", strings.Repeat("l", 62) + "u\u0308@acme.test", "", ""},
 		{"label too long", "a@" + label63 + "d.test", "", ""},
 		{"400 characters", strings.Repeat("e", 390) + "@acme.test", "", ""},
 		{"empty", "", "", ""},

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
@@ -470,12 +471,7 @@ func (ps *parser) identifier(scope, name string, t token) (id string, bad bool) 
 
 // hasControl reports whether s has control characters (C0, DEL, C1).
 func hasControl(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c == 0x7F || c == 0xC2 && i+1 < len(s) && s[i+1] < 0xA0 {
-			return true
-		}
-	}
-	return false
+	return classesOf(s)&classControl != 0 && strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // email reads the contact's e-mail address.
@@ -538,14 +534,7 @@ func isPlaceholder(s string) bool {
 			}
 		}
 	}
-	bracket := false
-	for i := range len(s) {
-		switch s[i] {
-		case '{', '<', '*', '[':
-			bracket = true
-		}
-	}
-	if !bracket {
+	if classesOf(s)&classTag == 0 {
 		return false
 	}
 	for _, tag := range templateTags {

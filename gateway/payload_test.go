@@ -289,7 +289,7 @@ func TestParsePayloadBounds(t *testing.T) {
 // identifiers and standard attributes behind it are read.
 func TestParsePayloadManyKeys(t *testing.T) {
 	t.Parallel()
-	body := `{` + manyKeys(3000) + `"0":2,"user_id":"7","gender":2,"company":{` + manyKeys(300) + `"company_id":"c"}}`
+	body := `{` + manyKeys(3000) + `"0":2,"c7":3,"64":4,"user_id":"7","gender":2,"company":{` + manyKeys(300) + `"company_id":"c"}}`
 	p, warnings, err := gateway.ParsePayload([]byte(body))
 	if err != nil {
 		t.Fatal(err)
@@ -307,9 +307,11 @@ func TestParsePayloadManyKeys(t *testing.T) {
 	if p.CustomID != "7" || p.Companies[0].CustomID != "c" {
 		t.Errorf("ids %q and %q", p.CustomID, p.Companies[0].CustomID)
 	}
-	// The key "0" came twice; the second value is in the place of the first.
-	if got := p.Attributes[0]; got.Name != "0" || got.Value.Raw != "2" {
-		t.Errorf("first attribute %+v", got)
+	// These keys came twice; the second value is in the place of the first.
+	for place, want := range map[int]string{0: "0=2", 100: "64=4", 199: "c7=3"} {
+		if got := p.Attributes[place]; got.Name+"="+got.Value.Raw != want {
+			t.Errorf("attribute %d is %+v, want %s", place, got, want)
+		}
 	}
 }
 
