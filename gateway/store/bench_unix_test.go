@@ -222,6 +222,7 @@ func cpuTime() time.Duration {
 func (t *traffic) run(b *testing.B, batch int, apply func(n int)) {
 	b.ReportAllocs()
 	n := 0
+	pages := store.PagesWritten(t.s)
 	began := cpuTime()
 	for b.Loop() {
 		if n++; n%batch == 0 {
@@ -232,6 +233,7 @@ func (t *traffic) run(b *testing.B, batch int, apply func(n int)) {
 		apply(n % batch)
 	}
 	b.ReportMetric(float64(cpuTime()-began)/float64(n), "cpu-ns/op")
+	b.ReportMetric(float64(store.PagesWritten(t.s)-pages)/float64(n), "pages/op")
 }
 
 func BenchmarkSaveNew(b *testing.B) {

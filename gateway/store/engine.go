@@ -94,14 +94,14 @@ func (e *engine) inTransaction() bool { return sqlite3.Xsqlite3_get_autocommit(e
 // changes is how many rows the last INSERT, UPDATE or DELETE touched.
 func (e *engine) changes() int64 { return sqlite3.Xsqlite3_changes64(e.tls, e.db) }
 
-// pagesWritten is how many pages were written since the last call.
-func (e *engine) pagesWritten() int {
+// pagesWritten is how many pages the connection wrote, modulo 1<<32.
+func (e *engine) pagesWritten() uint32 {
 	out := e.tls.Alloc(8)
 	defer e.tls.Free(8)
-	if sqlite3.Xsqlite3_db_status(e.tls, e.db, sqlite3.SQLITE_DBSTATUS_CACHE_WRITE, out, out+4, 1) != sqlite3.SQLITE_OK {
+	if sqlite3.Xsqlite3_db_status(e.tls, e.db, sqlite3.SQLITE_DBSTATUS_CACHE_WRITE, out, out+4, 0) != sqlite3.SQLITE_OK {
 		return 0
 	}
-	return int(binary.NativeEndian.Uint32(libc.GoBytes(out, 4)))
+	return binary.NativeEndian.Uint32(libc.GoBytes(out, 4))
 }
 
 // releaseMemory gives back cached pages.

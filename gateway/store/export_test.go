@@ -26,3 +26,11 @@ func CheckpointEvery(t *testing.T, s *Store, pages int) {
 	defer w.unlock()
 	w.checkpointAt = pages
 }
+
+// PagesWritten is how many pages the writer wrote into the log.
+func PagesWritten(s *Store) uint32 {
+	w := s.writer.(*sqliteWriter)
+	w.turn <- struct{}{}
+	defer w.unlock()
+	return w.written
+}

@@ -22,6 +22,14 @@ const (
 	chunk = 200
 )
 
+// The kinds of identifiers (table identifiers).
+const (
+	kindKey = iota
+	kindCustomID
+	kindEmail
+	kindPhone
+)
+
 // reader is the read side of a store, in SQL that all dialects take.
 type reader struct{ db *sql.DB }
 
@@ -157,9 +165,13 @@ func (r *reader) AttributeDefs(ctx context.Context, w gateway.WorkspaceID) (defs
 }
 
 // contactSelect reads what scanContactRow scans.
-const contactSelect = `SELECT c.id, COALESCE(c.custom_id, ''), COALESCE(c.email, ''), COALESCE(c.email_key, ''),
+const contactSelect = `SELECT c.id, COALESCE(c.custom_id, ''), COALESCE(c.email, c.email_key, ''), COALESCE(c.email_key, ''),
 	COALESCE(c.name, ''), COALESCE(c.phone_number, ''), COALESCE(c.status, ''), c.attributes, COALESCE(c.visitor_key, ''),
 	c.fingerprint, COALESCE(c.last_ip, ''), c.created_at, c.updated_at, c.merged_into FROM contacts c`
+
+// contactByIdentifier takes workspace, value and kind.
+const contactByIdentifier = contactSelect + ` JOIN identifiers i ON i.contact_id = c.id AND i.workspace_id = c.workspace_id
+	WHERE i.workspace_id = $1 AND i.value = $2 AND i.kind = $3`
 
 func scanContactRow(rows *sql.Rows, w gateway.WorkspaceID) (*gateway.Contact, error) {
 	c := gateway.Contact{WorkspaceID: w}
@@ -265,25 +277,24 @@ func (r *reader) Contact(ctx context.Context, w gateway.WorkspaceID, id gateway.
 
 // ContactByCustomID implements gateway.Reader.
 func (r *reader) ContactByCustomID(ctx context.Context, w gateway.WorkspaceID, customID string) (*gateway.ContactView, error) {
-	return r.oneContact(ctx, "contact by custom id", w, contactSelect+` WHERE c.workspace_id = $1 AND c.custom_id = $2`, int64(w), customID)
+	return r.oneContact(ctx, "contact by custom id", w, contactByIdentifier, int64(w), customID, kindCustomID)
 }
 
 // ContactByKey implements gateway.Reader.
 func (r *reader) ContactByKey(ctx context.Context, w gateway.WorkspaceID, key string) (*gateway.ContactView, error) {
-	return r.oneContact(ctx, "contact by key", w, contactSelect+` JOIN visitor_keys k ON k.contact_id = c.id AND k.workspace_id = c.workspace_id
-		WHERE k.workspace_id = $1 AND k.key = $2`, int64(w), key)
+	return r.oneContact(ctx, "contact by key", w, contactByIdentifier, int64(w), key, kindKey)
 }
 
 // ContactsByEmail implements gateway.Reader.
 func (r *reader) ContactsByEmail(ctx context.Context, w gateway.WorkspaceID, emailKey string, limit int) ([]*gateway.ContactView, error) {
-	return r.manyContacts(ctx, "contacts by e-mail", w, contactSelect+` WHERE c.workspace_id = $1 AND c.email_key = $2 AND c.merged_into = 0
-		ORDER BY CASE WHEN c.custom_id IS NULL THEN 1 ELSE 0 END, c.id LIMIT $3`, int64(w), emailKey, bounded(limit))
+	return r.manyContacts(ctx, "contacts by e-mail", w, contactByIdentifier+` AND c.merged_into = 0
+		ORDER BY CASE WHEN c.custom_id IS NULL THEN 1 ELSE 0 END, c.id LIMIT $4`, int64(w), emailKey, kindEmail, bounded(limit))
 }
 
 // ContactsByPhone implements gateway.Reader.
 func (r *reader) ContactsByPhone(ctx context.Context, w gateway.WorkspaceID, phone string, limit int) ([]*gateway.ContactView, error) {
-	return r.manyContacts(ctx, "contacts by phone number", w, contactSelect+` WHERE c.workspace_id = $1 AND c.phone_number = $2 AND c.merged_into = 0
-		ORDER BY c.id LIMIT $3`, int64(w), phone, bounded(limit))
+	return r.manyContacts(ctx, "contacts by phone number", w, contactByIdentifier+` AND c.merged_into = 0
+		ORDER BY i.slot LIMIT $4`, int64(w), phone, kindPhone, bounded(limit))
 }
 
 // Contacts implements gateway.Reader.

@@ -27,12 +27,12 @@ const (
 	// caller's: it tries again.
 	busyTimeout = 2 * time.Second
 
-	pageSize = 4096
+	pageSize = 8192
 
 	// checkpointPages is how many pages the log gathers before a checkpoint moves
-	// them into the file: 64 MiB. The more it gathers, the more often a page that
+	// them into the file: 128 MiB. The more it gathers, the more often a page that
 	// is written again and again is moved only once.
-	checkpointPages = 64 << 20 / pageSize
+	checkpointPages = 128 << 20 / pageSize
 
 	// quiet is how long after the last transaction the log is emptied and the
 	// writer's page cache is given back.
@@ -154,9 +154,10 @@ type sqliteWriter struct {
 	// the first use after a start, a rollback, or a change by another process.
 	ids          map[gateway.IDKind]int64
 	dataVersion  int64
-	sweep        sweep // where forgetMessages stopped
-	unsaved      int   // pages in the log
-	checkpointAt int   // pages in the log at which a checkpoint is due
+	sweep        sweep  // where forgetMessages stopped
+	unsaved      int    // pages in the log
+	written      uint32 // engine.pagesWritten at the last commit
+	checkpointAt int    // pages in the log at which a checkpoint is due
 
 	full chan struct{} // the log has gathered checkpointPages
 	used chan struct{} // a transaction ended
@@ -177,7 +178,7 @@ func (w *sqliteWriter) connect() error {
 			return err
 		}
 	}
-	w.engine, w.bulk, w.ids = e, map[string]*stmt{}, map[gateway.IDKind]int64{}
+	w.engine, w.bulk, w.ids, w.written = e, map[string]*stmt{}, map[gateway.IDKind]int64{}, 0
 	return nil
 }
 
@@ -309,7 +310,9 @@ func (w *sqliteWriter) commit() error {
 	if err := w.run("COMMIT"); err != nil {
 		return err
 	}
-	w.unsaved += w.engine.pagesWritten()
+	written := w.engine.pagesWritten()
+	w.unsaved += int(written - w.written)
+	w.written = written
 	if w.unsaved >= w.checkpointAt {
 		signal(w.full)
 	}

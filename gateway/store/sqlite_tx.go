@@ -38,7 +38,8 @@ func newTable(name, conflict string, columns ...string) *table {
 var (
 	contactsTable = newTable("contacts", "", "workspace_id", "id", "custom_id", "email", "email_key", "name", "phone_number", "status",
 		"attributes", "visitor_key", "fingerprint", "last_ip", "created_at", "updated_at", "merged_into")
-	keysTable        = newTable("visitor_keys", "", "workspace_id", "key", "contact_id", "created_at")
+	identifiersTable = newTable("identifiers", "", "workspace_id", "kind", "value", "slot", "contact_id")
+	keysTable        = newTable("visitor_keys", "", "workspace_id", "contact_id", "created_at", "key")
 	companiesTable   = newTable("companies", "", "workspace_id", "id", "custom_id", "name", "attributes", "created_at", "updated_at")
 	membershipsTable = newTable("memberships", "", "workspace_id", "contact_id", "company_id", "until", "since", "source", "is_primary", "made_by")
 	defsTable        = newTable("attribute_defs", "", "workspace_id", "entity", "name", "id", "label", "type", "description", "created_at")
@@ -283,25 +284,24 @@ func (t *sqliteTx) load(ws gateway.WorkspaceID, refs gateway.Refs) (*gateway.Loa
 	for _, id := range refs.CompanyIDs {
 		companies = append(companies, int64(id))
 	}
-	for _, q := range []struct {
-		texts []string
-		sql   string
-		found func(text string, id int64)
-	}{
-		{refs.Keys, `SELECT contact_id FROM visitor_keys WHERE workspace_id = ? AND key = ?`,
-			func(key string, id int64) { l.Keys[key] = gateway.ContactID(id); contacts = append(contacts, id) }},
-		{refs.CustomIDs, `SELECT id FROM contacts WHERE workspace_id = ? AND custom_id = ?`,
-			func(_ string, id int64) { contacts = append(contacts, id) }},
-		{refs.EmailKeys, `SELECT id FROM contacts WHERE workspace_id = ? AND email_key = ?`,
-			func(_ string, id int64) { contacts = append(contacts, id) }},
-		{refs.CompanyCustomIDs, `SELECT id FROM companies WHERE workspace_id = ? AND custom_id = ?`,
-			func(_ string, id int64) { companies = append(companies, id) }},
-		{refs.CompanyNames, `SELECT id FROM companies WHERE workspace_id = ? AND name = ? AND custom_id IS NULL`,
-			func(_ string, id int64) { companies = append(companies, id) }},
-	} {
-		if err := t.find(ws, q.texts, q.sql, q.found); err != nil {
-			return nil, err
+	wanted := make([]identifier, 0, len(refs.Keys)+len(refs.CustomIDs)+len(refs.EmailKeys))
+	wanted = appendIdentifiers(wanted, kindKey, refs.Keys)
+	wanted = appendIdentifiers(wanted, kindCustomID, refs.CustomIDs)
+	wanted = appendIdentifiers(wanted, kindEmail, refs.EmailKeys)
+	err := t.findContacts(ws, wanted, func(i identifier, id int64) {
+		if i.kind == kindKey {
+			l.Keys[i.value] = gateway.ContactID(id)
 		}
+		contacts = append(contacts, id)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if companies, err = t.findCompanies(ws, companies, refs.CompanyCustomIDs, `SELECT id FROM companies WHERE workspace_id = ? AND custom_id = ?`); err != nil {
+		return nil, err
+	}
+	if companies, err = t.findCompanies(ws, companies, refs.CompanyNames, `SELECT id FROM companies WHERE workspace_id = ? AND name = ? AND custom_id IS NULL`); err != nil {
+		return nil, err
 	}
 	if err := t.loadContacts(ws, contacts, l); err != nil {
 		return nil, err
@@ -318,21 +318,48 @@ func (t *sqliteTx) load(ws gateway.WorkspaceID, refs gateway.Refs) (*gateway.Loa
 	return l, t.loadDefs(ws, l)
 }
 
-// find runs a statement for every text, sorted so that neighbours in the tree
-// are searched after each other.
-func (t *sqliteTx) find(ws gateway.WorkspaceID, texts []string, sql string, found func(text string, id int64)) error {
-	if len(texts) == 0 {
+// identifier is what a contact is found by.
+type identifier struct {
+	value   string
+	kind    int8
+	contact gateway.ContactID // when it is to be written
+}
+
+// appendIdentifiers leaves out empty values: no contact is found by them.
+func appendIdentifiers(to []identifier, kind int8, values []string) []identifier {
+	for _, v := range values {
+		if v != "" {
+			to = append(to, identifier{value: v, kind: kind})
+		}
+	}
+	return to
+}
+
+// sortIdentifiers brings them into the order of their tree, so that neighbours
+// are searched and inserted after each other.
+func sortIdentifiers(all []identifier) {
+	slices.SortFunc(all, func(a, b identifier) int {
+		if c := strings.Compare(a.value, b.value); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.contact, b.contact))
+	})
+}
+
+// findContacts calls found for every contact that has one of the identifiers.
+func (t *sqliteTx) findContacts(ws gateway.WorkspaceID, wanted []identifier, found func(i identifier, id int64)) error {
+	if len(wanted) == 0 {
 		return nil
 	}
-	texts = slices.Clone(texts)
-	slices.Sort(texts)
-	s, err := t.w.stmt(sql)
+	sortIdentifiers(wanted)
+	s, err := t.w.stmt(`SELECT contact_id FROM identifiers WHERE value = ? AND kind = ? AND workspace_id = ?`)
 	if err != nil {
 		return err
 	}
-	for _, text := range slices.Compact(texts) {
+	for _, i := range slices.Compact(wanted) {
+		s.text(i.value)
+		s.int(int64(i.kind))
 		s.int(int64(ws))
-		s.text(text)
 		for {
 			row, err := s.step()
 			if err != nil {
@@ -341,10 +368,39 @@ func (t *sqliteTx) find(ws gateway.WorkspaceID, texts []string, sql string, foun
 			if !row {
 				break
 			}
-			found(text, s.columnInt(0))
+			found(i, s.columnInt(0))
 		}
 	}
 	return nil
+}
+
+// findCompanies appends the ids of the companies that a statement finds by one
+// of the texts.
+func (t *sqliteTx) findCompanies(ws gateway.WorkspaceID, ids []int64, texts []string, sql string) ([]int64, error) {
+	if len(texts) == 0 {
+		return ids, nil
+	}
+	texts = slices.Clone(texts)
+	slices.Sort(texts)
+	s, err := t.w.stmt(sql)
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range slices.Compact(texts) {
+		s.int(int64(ws))
+		s.text(text)
+		for {
+			row, err := s.step()
+			if err != nil {
+				return nil, err
+			}
+			if !row {
+				break
+			}
+			ids = append(ids, s.columnInt(0))
+		}
+	}
+	return ids, nil
 }
 
 func (t *sqliteTx) loadContacts(ws gateway.WorkspaceID, ids []int64, l *gateway.Loaded) error {
@@ -394,7 +450,7 @@ func scanContact(s *stmt) (*gateway.Contact, error) {
 		ID:          gateway.ContactID(s.columnInt(0)),
 		WorkspaceID: gateway.WorkspaceID(s.columnInt(1)),
 		CustomID:    s.columnText(2),
-		Email:       s.columnText(3),
+		Email:       cmp.Or(s.columnText(3), s.columnText(4)),
 		EmailKey:    s.columnText(4),
 		Attributes:  bag,
 		Key:         s.columnText(9),
@@ -504,7 +560,7 @@ func (t *sqliteTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 		return t.err
 	}
 	for _, step := range []func(gateway.WorkspaceID, *gateway.Changes) error{
-		t.saveDefs, t.saveCompanies, t.saveContacts, t.saveKeys, t.saveMemberships, t.saveHistory, t.saveRest,
+		t.saveDefs, t.saveCompanies, t.saveContacts, t.saveMemberships, t.saveHistory, t.saveRest,
 	} {
 		if err := step(ws, c); err != nil {
 			return t.failed("save", err)
@@ -605,38 +661,74 @@ func (t *sqliteTx) count(ws gateway.WorkspaceID, contacts, companies int) error 
 	return nil
 }
 
+// saveContacts writes contacts, visitor keys, and the identifiers of both.
 func (t *sqliteTx) saveContacts(ws gateway.WorkspaceID, c *gateway.Changes) error {
+	identifiers := make([]identifier, 0, 3*len(c.NewContacts)+len(c.NewKeys))
 	listed := 0
-	if len(c.Contacts) > 0 {
-		n, err := t.updateContacts(ws, sortedByID(c.Contacts, contactID))
+	for _, x := range sortedByID(c.Contacts, contactID) {
+		n, err := t.updateContact(ws, x, &identifiers)
 		if err != nil {
 			return err
 		}
 		listed += n
 	}
-	if len(c.NewContacts) > 0 {
-		fresh := sortedByID(c.NewContacts, contactID)
-		err := t.w.insert(contactsTable, len(fresh), func(s *stmt, i int) {
-			x := fresh[i]
-			s.int(int64(ws))
-			s.int(int64(x.ID))
-			t.contact(s, x)
-			s.int(int64(x.MergedInto))
-			if x.MergedInto == 0 {
-				listed++
-			}
-		})
-		if err != nil {
-			return err
+	fresh := sortedByID(c.NewContacts, contactID)
+	err := t.w.insert(contactsTable, len(fresh), func(s *stmt, i int) {
+		x := fresh[i]
+		s.int(int64(ws))
+		s.int(int64(x.ID))
+		phone := t.contact(s, x)
+		s.int(int64(x.MergedInto))
+		if x.MergedInto == 0 {
+			listed++
 		}
+		for _, id := range [...]identifier{{x.CustomID, kindCustomID, x.ID}, {x.EmailKey, kindEmail, x.ID}, {phone, kindPhone, x.ID}} {
+			if id.value != "" {
+				identifiers = append(identifiers, id)
+			}
+		}
+	})
+	if err != nil {
+		return err
 	}
-	return t.count(ws, listed, 0)
+	if err := t.count(ws, listed, 0); err != nil {
+		return err
+	}
+	if err := t.saveKeys(ws, c); err != nil {
+		return err
+	}
+	for i := range c.NewKeys {
+		identifiers = append(identifiers, identifier{c.NewKeys[i].Key, kindKey, c.NewKeys[i].ContactID})
+	}
+	sortIdentifiers(identifiers)
+	return t.w.insert(identifiersTable, len(identifiers), func(s *stmt, i int) {
+		x := &identifiers[i]
+		s.int(int64(ws))
+		s.int(int64(x.kind))
+		s.text(x.value)
+		s.int(x.slot())
+		s.int(int64(x.contact))
+	})
 }
 
-// contact binds the columns from custom_id to updated_at.
-func (t *sqliteTx) contact(s *stmt, x *gateway.Contact) {
+// slot is 0 for what only one contact can have, so that the key of the table
+// keeps a second one out.
+func (i *identifier) slot() int64 {
+	if i.kind == kindKey || i.kind == kindCustomID {
+		return 0
+	}
+	return int64(i.contact)
+}
+
+// contact binds the columns from custom_id to updated_at and returns the phone
+// number by which the contact is found.
+func (t *sqliteTx) contact(s *stmt, x *gateway.Contact) (phone string) {
 	s.optional(x.CustomID)
-	s.optional(x.Email)
+	if x.Email == x.EmailKey {
+		s.null()
+	} else {
+		s.optional(x.Email)
+	}
 	s.optional(x.EmailKey)
 	texts, object := splitBag(t.buf[:0], x.Attributes)
 	t.buf = object
@@ -649,96 +741,108 @@ func (t *sqliteTx) contact(s *stmt, x *gateway.Contact) {
 	s.optional(x.LastIP)
 	s.int(micros(x.CreatedAt))
 	s.int(micros(x.UpdatedAt))
+	return texts[1]
 }
 
-// updateContacts writes changed contacts and returns by how many the listed
-// ones grew (fewer than 0 when contacts were merged).
+// updateContact writes a changed contact, takes away the identifiers that it
+// has no longer and appends those that are new. It returns by how many the
+// listed contacts grew: -1 when it was merged.
 //
-// Custom ids may change hands within a batch, and no order of updates is right
-// for every exchange, so the ones that change are taken away first.
-func (t *sqliteTx) updateContacts(ws gateway.WorkspaceID, contacts []*gateway.Contact) (listed int, err error) {
-	old, err := t.w.stmt(`SELECT merged_into, custom_id FROM contacts WHERE id = ? AND workspace_id = ?`)
+// New identifiers are written after all changed contacts gave up theirs, so
+// that custom ids can change hands within a batch.
+func (t *sqliteTx) updateContact(ws gateway.WorkspaceID, x *gateway.Contact, identifiers *[]identifier) (listed int, err error) {
+	s, err := t.w.stmt(`SELECT merged_into, custom_id, email_key, phone_number FROM contacts WHERE id = ? AND workspace_id = ?`)
 	if err != nil {
 		return 0, err
 	}
-	for _, x := range contacts {
-		old.int(int64(x.ID))
-		old.int(int64(ws))
-		found, err := old.step()
-		if err != nil {
-			return 0, err
-		}
-		if !found {
-			return 0, notFound("contact")
-		}
-		merged, customID := old.columnInt(0), old.columnText(1)
-		old.reset()
-		if merged == 0 && x.MergedInto != 0 {
-			listed--
-		} else if merged != 0 && x.MergedInto == 0 {
-			listed++
-		}
-		if customID == "" || customID == x.CustomID {
+	s.int(int64(x.ID))
+	s.int(int64(ws))
+	found, err := s.step()
+	if err != nil {
+		return 0, err
+	}
+	if !found {
+		return 0, notFound("contact")
+	}
+	merged, old := s.columnInt(0), [...]string{s.columnText(1), s.columnText(2), s.columnText(3)}
+	s.reset()
+
+	const columns = `UPDATE OR ROLLBACK contacts SET custom_id = ?, email = ?, email_key = ?, name = ?, phone_number = ?, status = ?, attributes = ?,
+		visitor_key = ?, fingerprint = ?, last_ip = ?, created_at = ?, updated_at = ?`
+	remerged := merged != int64(x.MergedInto)
+	text := columns + ` WHERE id = ? AND workspace_id = ?` // touches no index
+	if remerged {
+		text = columns + `, merged_into = ? WHERE id = ? AND workspace_id = ?`
+	}
+	if s, err = t.w.stmt(text); err != nil {
+		return 0, err
+	}
+	phone := t.contact(s, x)
+	if remerged {
+		s.int(int64(x.MergedInto))
+	}
+	s.int(int64(x.ID))
+	s.int(int64(ws))
+	if err := s.run(); err != nil {
+		return 0, err
+	}
+	for n, i := range [...]identifier{{x.CustomID, kindCustomID, x.ID}, {x.EmailKey, kindEmail, x.ID}, {phone, kindPhone, x.ID}} {
+		if i.value == old[n] {
 			continue
 		}
-		s, err := t.w.stmt(`UPDATE contacts SET custom_id = NULL WHERE id = ? AND workspace_id = ?`)
-		if err != nil {
-			return 0, err
+		if old[n] != "" {
+			if err := t.dropIdentifier(ws, identifier{old[n], i.kind, x.ID}); err != nil {
+				return 0, err
+			}
 		}
-		s.int(int64(x.ID))
-		s.int(int64(ws))
-		if err := s.run(); err != nil {
-			return 0, err
-		}
-	}
-	s, err := t.w.stmt(`UPDATE OR ROLLBACK contacts SET custom_id = ?, email = ?, email_key = ?, name = ?, phone_number = ?, status = ?, attributes = ?,
-		visitor_key = ?, fingerprint = ?, last_ip = ?, created_at = ?, updated_at = ?, merged_into = ? WHERE id = ? AND workspace_id = ?`)
-	if err != nil {
-		return 0, err
-	}
-	for _, x := range contacts {
-		t.contact(s, x)
-		s.int(int64(x.MergedInto))
-		s.int(int64(x.ID))
-		s.int(int64(ws))
-		if err := s.run(); err != nil {
-			return 0, err
+		if i.value != "" {
+			*identifiers = append(*identifiers, i)
 		}
 	}
-	return listed, nil
+	switch {
+	case merged == 0 && x.MergedInto != 0:
+		return -1, nil
+	case merged != 0 && x.MergedInto == 0:
+		return 1, nil
+	}
+	return 0, nil
 }
 
+func (t *sqliteTx) dropIdentifier(ws gateway.WorkspaceID, i identifier) error {
+	s, err := t.w.stmt(`DELETE FROM identifiers WHERE value = ? AND kind = ? AND workspace_id = ? AND slot = ?`)
+	if err != nil {
+		return err
+	}
+	s.text(i.value)
+	s.int(int64(i.kind))
+	s.int(int64(ws))
+	s.int(i.slot())
+	return s.run()
+}
+
+// saveKeys writes visitor keys; the identifiers of new ones are left to
+// saveContacts.
 func (t *sqliteTx) saveKeys(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if len(c.NewKeys) > 0 {
-		keys := slices.Clone(c.NewKeys)
-		slices.SortFunc(keys, func(a, b gateway.VisitorKey) int { return strings.Compare(a.Key, b.Key) })
+		keys := make([]*gateway.VisitorKey, len(c.NewKeys))
+		for i := range keys {
+			keys[i] = &c.NewKeys[i]
+		}
+		slices.SortFunc(keys, func(a, b *gateway.VisitorKey) int { return cmp.Compare(a.ContactID, b.ContactID) })
 		err := t.w.insert(keysTable, len(keys), func(s *stmt, i int) {
-			k := &keys[i]
+			k := keys[i]
 			s.int(int64(ws))
-			s.text(k.Key)
 			s.int(int64(k.ContactID))
 			s.int(micros(k.CreatedAt))
+			s.text(k.Key)
 		})
 		if err != nil {
 			return err
 		}
 	}
-	if len(c.MovedKeys) > 0 {
-		s, err := t.w.stmt(`UPDATE visitor_keys SET contact_id = ? WHERE workspace_id = ? AND key = ?`)
-		if err != nil {
+	for i := range c.MovedKeys {
+		if err := t.moveKey(ws, c.MovedKeys[i].Key, c.MovedKeys[i].ContactID); err != nil {
 			return err
-		}
-		for i := range c.MovedKeys {
-			k := &c.MovedKeys[i]
-			s.int(int64(k.ContactID))
-			s.int(int64(ws))
-			s.text(k.Key)
-			if err := s.run(); err != nil {
-				return err
-			}
-			if t.w.engine.changes() == 0 {
-				return notFound("visitor key")
-			}
 		}
 	}
 	// A merged contact has no keys: those that the batch did not meet follow.
@@ -746,18 +850,48 @@ func (t *sqliteTx) saveKeys(ws gateway.WorkspaceID, c *gateway.Changes) error {
 		if x.MergedInto == 0 {
 			continue
 		}
-		s, err := t.w.stmt(`UPDATE visitor_keys SET contact_id = ? WHERE workspace_id = ? AND contact_id = ?`)
+		keys, err := t.ContactKeys(ws, x.ID)
 		if err != nil {
 			return err
 		}
-		s.int(int64(x.MergedInto))
-		s.int(int64(ws))
-		s.int(int64(x.ID))
-		if err := s.run(); err != nil {
-			return err
+		for _, k := range keys {
+			if err := t.moveKey(ws, k.Key, x.MergedInto); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// moveKey makes a stored key one of another contact.
+func (t *sqliteTx) moveKey(ws gateway.WorkspaceID, key string, to gateway.ContactID) error {
+	from := int64(-1)
+	err := t.findContacts(ws, []identifier{{value: key, kind: kindKey}}, func(_ identifier, id int64) { from = id })
+	if err != nil {
+		return err
+	}
+	if from < 0 {
+		return notFound("visitor key")
+	}
+	s, err := t.w.stmt(`UPDATE identifiers SET contact_id = ? WHERE value = ? AND kind = ? AND workspace_id = ? AND slot = 0`)
+	if err != nil {
+		return err
+	}
+	s.int(int64(to))
+	s.text(key)
+	s.int(kindKey)
+	s.int(int64(ws))
+	if err := s.run(); err != nil {
+		return err
+	}
+	if s, err = t.w.stmt(`UPDATE visitor_keys SET contact_id = ? WHERE contact_id = ? AND workspace_id = ? AND key = ?`); err != nil {
+		return err
+	}
+	s.int(int64(to))
+	s.int(from)
+	s.int(int64(ws))
+	s.text(key)
+	return s.run()
 }
 
 func (t *sqliteTx) saveMemberships(ws gateway.WorkspaceID, c *gateway.Changes) error {
