@@ -23,23 +23,22 @@ const (
 )
 
 // Run applies the inbox until ctx ends; a batch that is under way is finished
-// first. It returns ctx.Err(), or the error of an inbox that can't be read.
-// While the store is unavailable it keeps trying and loses nothing.
+// first. It returns ctx.Err() and nothing else: while the inbox can't be read or
+// the store is unavailable it keeps trying and loses nothing.
 func (g *Gateway) Run(ctx context.Context) error {
 	var pace pace
 	for {
 		entries, err := g.inbox.Next(ctx, maxBatch)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case CodeOf(err) == CodeUnavailable:
+		}
+		if err != nil {
+			// The inbox gives out the same entries when they can be read again.
 			g.log.Error("reading the inbox", zap.Error(err))
 			if !sleep(ctx, maxPause) {
 				return ctx.Err()
 			}
 			continue
-		case err != nil:
-			return fmt.Errorf("read the inbox: %w", err)
 		}
 		if err := g.applyAll(ctx, entries); err != nil {
 			return err
