@@ -8,6 +8,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+	"github.com/google/go-cmp/cmp"
 
 	"civgate/gateway"
 	"civgate/web"
@@ -247,6 +248,51 @@ func TestStreamComesBack(t *testing.T) {
 	b.knows("timeline", "Meanwhile")
 	b.until(`document.getElementById('pulse').dataset.state === 'live'`)
 	b.expectConsole("/demo/live")
+}
+
+// TestHiddenPage turns the page away: it must not hold one of the few
+// connections that a browser opens to a host.
+func TestHiddenPage(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	b := newTab(t, s.base, "/demo")
+	b.knows("timeline", "Coffee for the whole floor")
+	hide := func(hidden string) {
+		b.do(chromedp.Evaluate[chromedp.Void](`Object.defineProperty(document, 'hidden', { value: ` + hidden + `, configurable: true }); document.dispatchEvent(new Event('visibilitychange'))`))
+	}
+	streams := `performance.getEntriesByType('resource').filter((one) => one.name.includes('/demo/live')).length`
+	if got := eval[int](b, streams); got != 0 {
+		t.Fatalf("%d streams have ended while the page is shown", got)
+	}
+	hide("true")
+	b.until(streams + ` === 1`) // an entry appears when a transfer has ended
+	s.post(payload("m1", b.key(), "event", map[string]any{"event": "Meanwhile"}))
+	hide("false")
+	b.knows("timeline", "Meanwhile")
+}
+
+func TestCopy(t *testing.T) {
+	t.Parallel()
+	b := newTab(t, newStack(t).base, "/demo/account")
+	b.do(chromedp.Evaluate[chromedp.Void](`navigator.clipboard.writeText = async (text) => { window.copied = text }`))
+	b.click(`[data-in="demo-grace"]`)
+	b.knows("identity", "Grace Hopper")
+	b.click("#copy")
+	b.until(text("copy") + ` === 'Copied'`)
+	want := []string{
+		`<script data-cfasync="false" type="text/javascript">`,
+		`  window.civchat = {`,
+		`    apiKey: "` + apiKey + `",`,
+		`    user_id: "demo-grace",`,
+	}
+	got := strings.Split(eval[string](b, `window.copied`), "\n")
+	if diff := cmp.Diff(want, got[:min(len(want), len(got))]); diff != "" {
+		t.Errorf("the copy begins otherwise (-want +got):\n%s", diff)
+	}
+	if last := got[len(got)-1]; last != `<script data-cfasync="false" type="text/javascript" src="`+b.base+`/widget.js"></script>` {
+		t.Errorf("the copy ends with %s", last)
+	}
+	b.until(text("copy") + ` === 'Copy'`)
 }
 
 func TestKeyboard(t *testing.T) {

@@ -23,6 +23,7 @@ const (
 	maxStreams        = 200
 	maxStreamsPerIP   = 20
 	readsPerSecond    = 100 // of all streams together
+	readsAtOnce       = 4
 	streamReadEvery   = 200 * time.Millisecond
 	streamHeartbeat   = 15 * time.Second
 	streamWriteWithin = 10 * time.Second
@@ -41,17 +42,19 @@ const (
 // live answers the streams of the live view.
 type live struct {
 	Demo
-	reads *rate.Limiter
-	slots chan struct{} // one per open stream
-	perIP *tally
+	reads   *rate.Limiter
+	reading chan struct{} // one per reading under way
+	slots   chan struct{} // one per open stream
+	perIP   *tally
 }
 
 func newLive(s Demo) *live {
 	return &live{
-		Demo:  s,
-		reads: rate.NewLimiter(readsPerSecond, readsPerSecond/10),
-		slots: make(chan struct{}, maxStreams),
-		perIP: newTally(maxStreamsPerIP),
+		Demo:    s,
+		reads:   rate.NewLimiter(readsPerSecond, readsPerSecond/10),
+		reading: make(chan struct{}, readsAtOnce),
+		slots:   make(chan struct{}, maxStreams),
+		perIP:   newTally(maxStreamsPerIP),
 	}
 }
 
@@ -112,9 +115,6 @@ func (l *live) follow(ctx context.Context, key string, w *eventWriter) error {
 	defer heartbeat.Stop()
 	for {
 		changed := l.Changed()
-		if err := l.reads.Wait(ctx); err != nil {
-			return err
-		}
 		next := time.NewTimer(streamReadEvery)
 		now, err := l.read(ctx, key)
 		switch {
@@ -281,8 +281,17 @@ type liveEntry struct {
 	Views int    `json:"views,omitempty"`
 }
 
-// read makes the snapshot for a browser.
+// read makes the snapshot for a browser when it is its turn.
 func (l *live) read(ctx context.Context, key string) ([]byte, error) {
+	if err := l.reads.Wait(ctx); err != nil {
+		return nil, err
+	}
+	select {
+	case l.reading <- struct{}{}:
+		defer func() { <-l.reading }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	s, err := l.snapshot(ctx, key)
 	if err != nil {
 		return nil, err

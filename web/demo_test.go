@@ -9,14 +9,18 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
 
 	"civgate/gateway"
+	"civgate/gateway/store"
+	"civgate/web"
 )
 
 // get asks the stack for a path; headers come in pairs.
@@ -456,6 +460,28 @@ func TestLiveBounds(t *testing.T) {
 	}
 	if n := len([]rune(got.Contact.Name)); n > 201 {
 		t.Errorf("a name of %d characters", n)
+	}
+}
+
+// TestLiveSaysWhenItCanNotRead gives the demo a store that is closed.
+func TestLiveSaysWhenItCanNotRead(t *testing.T) {
+	t.Parallel()
+	data, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "civgate.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := data.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := newStackWith(t, web.Demo{Read: data, Log: zap.NewNop()})
+	w := s.watch(t, "abcdefgh1234", "")
+	for w.lines.Scan() && !strings.HasPrefix(w.lines.Text(), "event: ") {
+	}
+	if got := w.lines.Text(); got != "event: trouble" {
+		t.Errorf("the stream says %q", got)
+	}
+	if got := w.next(); got != "{}" {
+		t.Errorf("with the trouble comes %s", got)
 	}
 }
 

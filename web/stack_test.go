@@ -67,7 +67,13 @@ func newStackWith(t *testing.T, d web.Demo) *stack {
 	e.IPExtractor = echo.ExtractIPDirect()
 	api.New(api.Settings{Reader: gw.Read(), Log: logs}).MountIngest(e, api.Ingest{Path: "/ingest", Gateway: gw})
 	widget.Mount(e, widget.Settings{})
-	d.Read, d.Workspace, d.APIKey, d.Changed, d.Log, d.Done = gw.Read(), workspace, apiKey, gw.Changed, logs, done
+	if d.Read == nil {
+		d.Read = gw.Read()
+	}
+	d.Workspace, d.APIKey, d.Changed, d.Done = workspace, apiKey, gw.Changed, done
+	if d.Log == nil {
+		d.Log = logs
+	}
 	web.MountDemo(e, d)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -304,7 +304,7 @@ $('copy').addEventListener('click', async () => {
   } catch {
     // No clipboard without https or permission: leave it selected for the keyboard.
     getSelection().selectAllChildren($('code'));
-    confirmOn($('copy'), 'Press Ctrl C');
+    confirmOn($('copy'), 'Selected');
   }
 });
 
