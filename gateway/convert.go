@@ -110,7 +110,7 @@ func checkJSON(body []byte) error {
 	if _, err := r.dec.ReadValue(); err != nil {
 		return err
 	}
-	if firstByte(body[r.dec.InputOffset():]) == 0 {
+	if len(trimSpace(body[r.dec.InputOffset():])) == 0 {
 		return nil // what the decoder would say, at less cost
 	}
 	return r.end()

@@ -155,7 +155,7 @@ func TestParseValue(t *testing.T) {
 			checkValue(t, v)
 		})
 	}
-	for _, bad := range []string{"", " ", "{", "x", "1 2", `{"a":}`, "[1,]", "'a'"} {
+	for _, bad := range []string{"", " ", "\x00", "0\x00", "{", "x", "1 2", `{"a":}`, "[1,]", "'a'"} {
 		if v, err := gateway.ParseValue([]byte(bad)); gateway.CodeOf(err) != gateway.CodeInvalid {
 			t.Errorf("ParseValue(%q) = %+v, %v", bad, v, err)
 		}
@@ -321,7 +321,7 @@ func TestItemsAndNumber(t *testing.T) {
 func FuzzConvert(f *testing.F) {
 	for _, s := range []string{
 		"null", "1.50", "-0", "1e21", "1e-400", `"5"`, `"007"`, `"TRUE"`, `"2016-08-03"`, `"2016-08-03 12:00+02"`, `["a"]`, `["5",1]`, `[]`,
-		`[[null]]`, `{"a":1,"a":2,"__proto__":3}`, "\"\\ud800\\u0000\xff\"", nested(5), nested(6), `"\\\""`,
+		`[[null]]`, `{"a":1,"a":2,"__proto__":3}`, "\"\\ud800\\u0000\xff\"", nested(5), nested(6), `"\\\""`, "0\x00",
 	} {
 		f.Add([]byte(s))
 	}

@@ -197,14 +197,14 @@ func ParsePayload(body []byte) (*Payload, []Warning, error) {
 		return nil, nil, Errorf(CodeTooLarge, "send at most %d bytes a payload; this one has %d", MaxPayload, len(body))
 	}
 	body = trimMark(body)
-	first := firstByte(body)
-	if first == 0 {
+	text := trimSpace(body)
+	if len(text) == 0 {
 		return nil, nil, Errorf(CodeInvalidPayload, "the body is empty; send a civchat object as JSON")
 	}
 	if err := checkJSON(body); err != nil {
 		return nil, nil, invalidJSON(err)
 	}
-	if first != '{' {
+	if text[0] != '{' {
 		return nil, nil, Errorf(CodeInvalidPayload, "send one JSON object with the keys of window.civchat")
 	}
 	m := new(payloadMemory)
@@ -223,7 +223,7 @@ func SplitBatch(body []byte) (items [][]byte, batch bool, err error) {
 		return nil, false, Errorf(CodeTooLarge, "send at most %d bytes; this body has %d", MaxBody, len(body))
 	}
 	body = trimMark(body)
-	if firstByte(body) != '[' {
+	if text := trimSpace(body); len(text) == 0 || text[0] != '[' {
 		return [][]byte{body}, false, nil
 	}
 	r := openJSON(body)
@@ -261,15 +261,8 @@ func SplitBatch(body []byte) (items [][]byte, batch bool, err error) {
 // trimMark cuts a byte order mark.
 func trimMark(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\uFEFF")) }
 
-// firstByte returns the first byte of body that is no white space, 0 if there
-// is none.
-func firstByte(body []byte) byte {
-	body = bytes.TrimLeft(body, " \t\r\n")
-	if len(body) == 0 {
-		return 0
-	}
-	return body[0]
-}
+// trimSpace cuts the white space of JSON from the start.
+func trimSpace(body []byte) []byte { return bytes.TrimLeft(body, " \t\r\n") }
 
 // invalidJSON says where and what is wrong with a text that is no JSON.
 func invalidJSON(err error) *Error {

@@ -213,6 +213,8 @@ func TestParsePayloadRefuses(t *testing.T) {
 		{"raw line break", "{\"name\":\"a\nb\"}", gateway.CodeInvalidPayload, "at byte 10"},
 		{"two objects", `{"apiKey":"A"} {"apiKey":"B"}`, gateway.CodeInvalidPayload, "more than one value"},
 		{"garbage behind", `{"apiKey":"A"}x`, gateway.CodeInvalidPayload, "at byte 14"},
+		{"NUL", "\x00", gateway.CodeInvalidPayload, "at byte 0"},
+		{"NUL behind", "{}\x00", gateway.CodeInvalidPayload, "at byte 2"},
 		{"UTF-16", "\xff\xfe{\x00}\x00", gateway.CodeInvalidPayload, "at byte 0"},
 		{"text", `"hello"`, gateway.CodeInvalidPayload, "one JSON object"},
 		{"number", `42`, gateway.CodeInvalidPayload, "one JSON object"},
@@ -414,6 +416,21 @@ func TestFingerprint(t *testing.T) {
 			t.Errorf("fingerprints equal: %s, %s", body, other)
 		}
 		seen[f] = body
+	}
+}
+
+// TestFingerprintVersion pins fingerprints, as they are stored. When what a
+// payload means has changed, raise fingerprintVersion and then the numbers here.
+func TestFingerprintVersion(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string]uint64{`{}`: 15397730242686860875, widgetPayload: 677404695617339121} {
+		p, _, err := gateway.ParsePayload([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Fingerprint != want {
+			t.Errorf("fingerprint %d, want %d, of %s", p.Fingerprint, want, body)
+		}
 	}
 }
 
