@@ -389,6 +389,38 @@ func TestLiveFollows(t *testing.T) {
 	}
 }
 
+// TestLongMerge merges visitors into somebody with more history than is read:
+// a number is told only when it is the right one.
+func TestLongMerge(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	var all []map[string]any
+	visit := func(key string, n int) {
+		for range n {
+			all = append(all, payload(fmt.Sprintf("m%d", len(all)), key, "page", map[string]any{"path": "/x"}))
+		}
+	}
+	signIn := func(key string) {
+		all = append(all, payload(fmt.Sprintf("m%d", len(all)), key, "update", map[string]any{"user_id": "demo-ada"}))
+	}
+	signIn("adas00000001")
+	visit("early0000001", 150)
+	visit("adas00000001", 100)
+	signIn("early0000001")
+	visit("late00000001", 3)
+	signIn("late00000001")
+	s.post(all...)
+	got := map[string]int{}
+	for _, e := range s.watch(t, "adas00000001", "").snapshot().Timeline {
+		if e.Kind == "merge" {
+			got[e.Key] = e.Views
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"ear": 0, "lat": 3}, got); diff != "" {
+		t.Errorf("views of the merged visitors (-want +got):\n%s", diff)
+	}
+}
+
 // TestLiveShowsNobodyElse looks for what the demo must not tell in all that a
 // stream sends.
 func TestLiveShowsNobodyElse(t *testing.T) {
@@ -545,24 +577,24 @@ func TestLiveStreamsAreCounted(t *testing.T) {
 	if !refused(open("127.0.0.99")) {
 		t.Fatal("there is no bound for all streams")
 	}
-	// Who goes makes room, as soon as the server has noticed.
+	// Who goes makes room for others and for themselves, as soon as the server
+	// has noticed.
 	all[0].close()
+	all[1].close()
 	deadline := time.Now().Add(patience)
-	for {
-		w := open("127.0.0.99")
-		if w.res.StatusCode == http.StatusOK {
-			break
+	for _, from := range []string{"127.0.0.99", "127.0.0.10"} {
+		for open(from).res.StatusCode != http.StatusOK {
+			if time.Now().After(deadline) {
+				t.Fatalf("a closed stream keeps its place from %s", from)
+			}
+			time.Sleep(10 * time.Millisecond)
 		}
-		if time.Now().After(deadline) {
-			t.Fatal("a closed stream keeps its place")
-		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	s.stop()
-	for i, w := range all[1:] {
+	for i, w := range all[2:] {
 		for !w.ended() {
 			if w.lines.Err() != nil {
-				t.Fatalf("stream %d did not end with the server: %v", i+1, w.lines.Err())
+				t.Fatalf("stream %d did not end with the server: %v", i+2, w.lines.Err())
 			}
 		}
 	}
