@@ -37,8 +37,8 @@ func checkValue(t tester, v gateway.Value) {
 	switch {
 	case len(v.Raw) > gateway.MaxValue:
 		t.Errorf("value of %d bytes", len(v.Raw))
-	case !utf8.ValidString(v.Raw), !json.Valid([]byte(v.Raw)):
-		t.Errorf("raw %q is no JSON", v.Raw)
+	case !utf8.ValidString(v.Raw):
+		t.Errorf("raw %q is no UTF-8", v.Raw)
 	case strings.Contains(gateway.Text(v), "\x00"):
 		t.Errorf("raw %q holds NUL", v.Raw)
 	}
@@ -49,8 +49,10 @@ func checkValue(t tester, v gateway.Value) {
 	if !strings.Contains(kinds[v.Type], v.Raw[:1]) {
 		t.Errorf("raw %q has type %s", v.Raw, v.Type)
 	}
-	if strings.Contains(v.Raw, "e999") {
-		t.Errorf("raw %q is out of range", v.Raw)
+	// All numbers are within float64, or this would fail.
+	var x any
+	if err := json.Unmarshal([]byte(v.Raw), &x); err != nil {
+		t.Errorf("raw %q: %v", v.Raw, err)
 	}
 	// Canonical text is canonical.
 	again, err := gateway.ParseValue([]byte(v.Raw))
