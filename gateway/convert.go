@@ -22,16 +22,16 @@ import (
 // Decisions
 //
 //   - jsontext decides what is JSON: it reads every input once, whole, without
-//     allocating (0.6 µs for 650 bytes; decoding to maps takes three times that
-//     with goccy/go-json, and fastjson, as quick as jsontext, lets control
-//     characters and malformed numbers pass). It is pure Go without unsafe code.
+//     allocating (0.6 µs for 650 bytes; goccy/go-json takes 2.1 µs for a map of
+//     raw members, and fastjson, as quick as jsontext, lets 007, 1.2.3, NaN,
+//     "\x" and raw control characters pass).
 //     Behind it, walker only steps through text that is known to be well-formed,
 //     so that nothing is decoded that nobody asks for. What would change the
 //     choice: encoding/json/jsontext leaving its experiment in the standard
 //     library, which is the same code.
 //   - Numbers keep all their digits and lose only their spelling: 1.0, 1e0 and
 //     1 are the text 1, and 12345678901234567890 stays as it is. The notation is
-//     that of ECMAScript (plain from 1e-7 up to 1e21, else d.ddde±x). Numbers
+//     that of ECMAScript (plain from 1e-6 to below 1e21, else d.ddde±x). Numbers
 //     that a float64 holds only as infinity or as zero are refused, as readers
 //     of the stored JSON would trip over them.
 //   - Strings escape only what JSON demands. NUL is removed, because PostgreSQL
