@@ -460,7 +460,7 @@ function drawIdentity(contact) {
   return [
     h('div', { className: 'who-card' },
       h('div', { className: 'face' + (contact.known ? '' : ' nobody'), 'aria-hidden': 'true' }, contact.known ? initials(name) : icon('visitor')),
-      h('div', {}, h('h3', {}, name), h('p', {}, contact.email && contact.email !== name ? contact.email : contact.known ? '' : 'Not known by name yet')),
+      h('div', {}, h('h3', { title: name }, name), h('p', { title: contact.email || '' }, contact.email && contact.email !== name ? contact.email : contact.known ? '' : 'Not known by name yet')),
       h('span', { className: 'badge ' + contact.status }, contact.status === 'user' ? 'User' : 'Visitor')),
     contact.known && h('dl', { className: 'list' },
       contact.custom_id && row('User ID', contact.custom_id),
@@ -481,7 +481,7 @@ function drawCompanies(companies) {
     ? [h('p', { className: 'hint' }, 'One more company, which is not part of the demo.')]
     : [
       h('div', { className: 'company' },
-        h('p', {}, h('b', {}, company.name || company.id),
+        h('p', {}, h('b', { title: company.name }, company.name || company.id),
           h('span', { className: 'badge ' + company.source, title: 'How civgate learned of the link' }, sources[company.source] || company.source),
           companies.length > 1 && company.primary && h('span', { className: 'badge' }, 'Primary')),
         h('p', {}, 'Employee, linked ', time(company.since), ` · ${count(company.people, 'contact')}`)),
