@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -330,6 +331,7 @@ func (ps *parser) payload(s string) {
 	w := walker{s: s}
 	w.enter()
 	from, to := 0, 0 // the text that is still to be hashed: whole members
+	sample := false  // the user_id can't be used: perhaps all is as it was copied
 	for {
 		nameTok, ok := w.next()
 		if !ok {
@@ -351,7 +353,9 @@ func (ps *parser) payload(s string) {
 			w.value()
 			continue
 		case "user_id":
-			p.CustomID, _ = ps.identifier("", name, w.value())
+			var bad bool
+			p.CustomID, bad = ps.identifier("", name, w.value())
+			sample = bad
 		case "email":
 			ps.email(w.value())
 		case "company":
@@ -374,6 +378,10 @@ func (ps *parser) payload(s string) {
 	}
 	hash.WriteString(s[from:to])
 
+	if sample && slices.Contains(sampleEmails, p.EmailKey) {
+		ps.warn("", "email", WarnPlaceholder)
+		p.Email, p.EmailKey = "", ""
+	}
 	p.Attributes = ps.contact.all()
 	if room := MaxCompanies - len(p.Companies); len(ps.many) > room {
 		ps.warnText("", "companies", WarnTooMany, fmt.Sprintf("send at most %d companies; the others are left out", MaxCompanies))
@@ -498,8 +506,12 @@ func (ps *parser) email(t token) {
 var placeholders = []string{
 	"0", "null", "none", "nan", "undefined", "[object object]",
 	"idfromyourdatabase", "your_api_key", "your_user_id", "your_company_id", "your_email",
-	"52bdc3be5145e87076c8", "johndoe@example.com", "myemail@example.com", "myemail@example.org",
 }
+
+// sampleEmails stand beside a placeholder in copied samples. All who paste one
+// unchanged would be one contact; beside a real user_id, or alone, they may be
+// somebody's test.
+var sampleEmails = []string{"johndoe@example.com", "myemail@example.com", "myemail@example.org"}
 
 // templateTags are the brackets of template languages.
 var templateTags = [...][2]string{
