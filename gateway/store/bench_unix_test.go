@@ -6,7 +6,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"testing"
 	"time"
@@ -15,33 +17,32 @@ import (
 	"civgate/gateway/store"
 )
 
-// Sizes of the store that the benchmarks start with, and of a batch.
-const (
-	benchContacts = 200_000
-	benchBatch    = 2048
-)
+// benchContacts is the size of the store that the benchmarks start with.
+const benchContacts = 200_000
+
+// benchBatches are sizes of batches. The larger one is, the more of its rows
+// share a page of the tree of identifiers.
+var benchBatches = []int{1024, 2048, 4096, 8192}
 
 // traffic makes payloads' worth of changes as the applier does, for a store
 // with one workspace.
 type traffic struct {
-	b       testing.TB
-	s       *store.Store
-	w       gateway.WorkspaceID
-	rnd     *rand.Rand
-	now     time.Time
-	made    int // contacts
-	seq     int64
-	largest int64 // bytes of the log
+	b    testing.TB
+	s    *store.Store
+	path string
+	w    gateway.WorkspaceID
+	rnd  *rand.Rand
+	now  time.Time
+	made int // contacts
+	seq  int64
+	cpu  time.Duration // spent in transactions, by the whole process
 }
 
 func newTraffic(b testing.TB, contacts int) *traffic {
 	b.Helper()
-	s := open(b, filepath.Join(b.TempDir(), "civgate.db"))
-	w, err := s.CreateWorkspace(b.Context(), gateway.Workspace{Name: "Acme", Settings: gateway.DefaultSettings()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	t := &traffic{b: b, s: s, w: w, rnd: rand.New(rand.NewPCG(1, 2)), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	path := filepath.Join(b.TempDir(), "civgate.db")
+	s := open(b, path)
+	t := &traffic{b: b, s: s, path: path, w: workspace(b, s), rnd: rand.New(rand.NewPCG(1, 2)), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	for t.made < contacts {
 		t.newContacts(min(4096, contacts-t.made))
 	}
@@ -77,7 +78,10 @@ func (t *traffic) pageView(id gateway.ContactID, key string) gateway.PageView {
 		Path: fmt.Sprintf("/catalogue/item-%d", n), Title: fmt.Sprintf("Item %d - Example shop", n), Referrer: "https://search.example.test/"}
 }
 
+// update measures a transaction; what it writes is made before.
 func (t *traffic) update(fn func(tx gateway.Tx) error) {
+	began := cpuTime()
+	defer func() { t.cpu += cpuTime() - began }()
 	err := t.s.Update(t.b.Context(), func(tx gateway.Tx) error {
 		if err := fn(tx); err != nil {
 			return err
@@ -93,16 +97,39 @@ func (t *traffic) update(fn func(tx gateway.Tx) error) {
 func (t *traffic) newContacts(n int) {
 	refs := gateway.Refs{}
 	messages := make([]gateway.MessageID, n)
-	first := t.made
+	c := &gateway.Changes{}
+	var companies []*gateway.Company
 	for i := range n {
 		messages[i] = t.message()
-		refs.Keys = append(refs.Keys, visitorKey(first+i))
-		refs.CustomIDs = append(refs.CustomIDs, fmt.Sprintf("user-%08x", mix(first+i)))
-		refs.EmailKeys = append(refs.EmailKeys, fmt.Sprintf("%08x.person@company%d.test", mix(first+i+77), (first+i)/10))
-		refs.CompanyCustomIDs = append(refs.CompanyCustomIDs, fmt.Sprintf("company-%08x", mix((first+i)/10)))
+		k := t.made + i
+		contact := &gateway.Contact{
+			WorkspaceID: t.w, CustomID: fmt.Sprintf("user-%08x", mix(k)), EmailKey: fmt.Sprintf("%08x.person@company%d.test", mix(k+77), k/10),
+			Attributes: gateway.Attributes{
+				{Name: "date_attr", Value: gateway.Value{Type: gateway.TypeDate, Raw: `"2026-01-31"`}},
+				{Name: "gender", Value: gateway.Value{Type: gateway.TypeText, Raw: `"male"`}},
+				{Name: "name", Value: gateway.Value{Type: gateway.TypeText, Raw: `"Johnny Example"`}},
+				{Name: "phone_number", Value: gateway.Value{Type: gateway.TypeText, Raw: fmt.Sprintf(`"+481%08d"`, mix(k)%1e8)}},
+				{Name: "score", Value: gateway.Value{Type: gateway.TypeNumber, Raw: "0"}},
+				{Name: "status", Value: gateway.Value{Type: gateway.TypeText, Raw: `"user"`}},
+			},
+			Key: visitorKey(k), Fingerprint: t.rnd.Uint64(), CreatedAt: t.now, UpdatedAt: t.now, LastIP: "192.0.2.0",
+		}
+		contact.Email = contact.EmailKey
+		if i == 0 || k%10 == 0 {
+			companies = append(companies, &gateway.Company{WorkspaceID: t.w, CustomID: fmt.Sprintf("company-%08x", mix(k/10)), Name: "Example company",
+				Attributes: gateway.Attributes{{Name: "revenue", Value: gateway.Value{Type: gateway.TypeText, Raw: `"$239.9 billion"`}}}, CreatedAt: t.now, UpdatedAt: t.now})
+		}
+		refs.Keys = append(refs.Keys, contact.Key)
+		refs.CustomIDs = append(refs.CustomIDs, contact.CustomID)
+		refs.EmailKeys = append(refs.EmailKeys, contact.EmailKey)
+		refs.CompanyCustomIDs = append(refs.CompanyCustomIDs, companies[len(companies)-1].CustomID)
+		c.NewContacts = append(c.NewContacts, contact)
+		c.NewKeys = append(c.NewKeys, gateway.VisitorKey{Key: contact.Key, CreatedAt: t.now})
+		c.NewMemberships = append(c.NewMemberships, gateway.Membership{WorkspaceID: t.w, Source: gateway.SourceWidget, Primary: true, Since: t.now})
+		c.PageViews = append(c.PageViews, t.pageView(0, contact.Key))
 	}
-	t.seq += int64(n)
 	t.made += n
+	t.seq += int64(n)
 	t.update(func(tx gateway.Tx) error {
 		repeats, err := tx.ClaimMessages(t.w, messages, t.now)
 		if err != nil || len(repeats) > 0 {
@@ -112,43 +139,29 @@ func (t *traffic) newContacts(n int) {
 		if err != nil || len(l.Contacts) > 0 {
 			return fmt.Errorf("%d contacts, %v", len(l.Contacts), err)
 		}
-		companies := map[string]gateway.CompanyID{}
-		for _, c := range l.Companies {
-			companies[c.CustomID] = c.ID
+		known := make(map[string]gateway.CompanyID, len(companies))
+		for _, x := range l.Companies {
+			known[x.CustomID] = x.ID
 		}
-		id, err := tx.NextIDs(gateway.IDContact, n)
+		next, err := tx.NextIDs(gateway.IDCompany, len(companies))
 		if err != nil {
 			return err
 		}
-		c := &gateway.Changes{}
+		for i, x := range companies {
+			if _, ok := known[x.CustomID]; !ok {
+				x.ID = gateway.CompanyID(next + int64(i))
+				known[x.CustomID] = x.ID
+				c.NewCompanies = append(c.NewCompanies, x)
+			}
+		}
+		first, err := tx.NextIDs(gateway.IDContact, n)
+		if err != nil {
+			return err
+		}
 		for i := range n {
-			contact := &gateway.Contact{
-				ID: gateway.ContactID(id + int64(i)), WorkspaceID: t.w, CustomID: refs.CustomIDs[i], Email: refs.EmailKeys[i], EmailKey: refs.EmailKeys[i],
-				Attributes: gateway.Attributes{
-					{Name: "date_attr", Value: gateway.Value{Type: gateway.TypeDate, Raw: `"2026-01-31"`}},
-					{Name: "gender", Value: gateway.Value{Type: gateway.TypeText, Raw: `"male"`}},
-					{Name: "name", Value: gateway.Value{Type: gateway.TypeText, Raw: `"Johnny Example"`}},
-					{Name: "phone_number", Value: gateway.Value{Type: gateway.TypeText, Raw: fmt.Sprintf(`"+481%08d"`, mix(first+i)%1e8)}},
-					{Name: "score", Value: gateway.Value{Type: gateway.TypeNumber, Raw: "0"}},
-					{Name: "status", Value: gateway.Value{Type: gateway.TypeText, Raw: `"user"`}},
-				},
-				Key: refs.Keys[i], Fingerprint: t.rnd.Uint64(), CreatedAt: t.now, UpdatedAt: t.now, LastIP: "192.0.2.0",
-			}
-			c.NewContacts = append(c.NewContacts, contact)
-			c.NewKeys = append(c.NewKeys, gateway.VisitorKey{Key: contact.Key, ContactID: contact.ID, CreatedAt: t.now})
-			company, ok := companies[refs.CompanyCustomIDs[i]]
-			if !ok {
-				next, err := tx.NextIDs(gateway.IDCompany, 1)
-				if err != nil {
-					return err
-				}
-				company = gateway.CompanyID(next)
-				companies[refs.CompanyCustomIDs[i]] = company
-				c.NewCompanies = append(c.NewCompanies, &gateway.Company{ID: company, WorkspaceID: t.w, CustomID: refs.CompanyCustomIDs[i], Name: "Example company",
-					Attributes: gateway.Attributes{{Name: "revenue", Value: gateway.Value{Type: gateway.TypeText, Raw: `"$239.9 billion"`}}}, CreatedAt: t.now, UpdatedAt: t.now})
-			}
-			c.NewMemberships = append(c.NewMemberships, gateway.Membership{WorkspaceID: t.w, ContactID: contact.ID, CompanyID: company, Source: gateway.SourceWidget, Primary: true, Since: t.now})
-			c.PageViews = append(c.PageViews, t.pageView(contact.ID, contact.Key))
+			id := gateway.ContactID(first + int64(i))
+			c.NewContacts[i].ID, c.NewKeys[i].ContactID, c.PageViews[i].ContactID = id, id, id
+			c.NewMemberships[i].ContactID, c.NewMemberships[i].CompanyID = id, known[refs.CompanyCustomIDs[i]]
 		}
 		return tx.Save(t.w, c)
 	})
@@ -216,14 +229,15 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// run measures apply in batches; an operation is one payload. CPU time is that
-// of the whole process: garbage collection, checkpoints and the kernel's work
-// for it are in it.
+// run measures apply in batches; an operation is one payload. cpu-ns is CPU
+// time of the whole process while a transaction ran, so that garbage
+// collection, checkpoints and the kernel's work are in it, and the making of
+// test data is not.
 func (t *traffic) run(b *testing.B, batch int, apply func(n int)) {
 	b.ReportAllocs()
-	n := 0
 	pages := store.PagesWritten(t.s)
-	began := cpuTime()
+	t.cpu = 0
+	n := 0
 	for b.Loop() {
 		if n++; n%batch == 0 {
 			apply(batch)
@@ -232,25 +246,61 @@ func (t *traffic) run(b *testing.B, batch int, apply func(n int)) {
 	if n%batch > 0 {
 		apply(n % batch)
 	}
-	b.ReportMetric(float64(cpuTime()-began)/float64(n), "cpu-ns/op")
+	b.ReportMetric(float64(t.cpu)/float64(n), "cpu-ns/op")
 	b.ReportMetric(float64(store.PagesWritten(t.s)-pages)/float64(n), "pages/op")
 }
 
 func BenchmarkSaveNew(b *testing.B) {
 	t := newTraffic(b, benchContacts)
-	for _, batch := range []int{benchBatch / 2, benchBatch, 2 * benchBatch} {
+	for _, batch := range benchBatches {
 		b.Run(fmt.Sprint("batch=", batch), func(b *testing.B) { t.run(b, batch, t.newContacts) })
 	}
 }
 
+// BenchmarkSaveNewMillion is one run of 1,000,000 payloads, in which a log or a
+// cache that grows without end would show. It takes most of a minute:
+// go test -bench Million -benchtime 1x.
+func BenchmarkSaveNewMillion(b *testing.B) {
+	for b.Loop() {
+		t := newTraffic(b, 0)
+		path := t.path
+		var largest int64
+		for t.made < 1_000_000 {
+			t.newContacts(4000)
+			if info, err := os.Stat(path + "-wal"); err == nil {
+				largest = max(largest, info.Size())
+			}
+		}
+		b.ReportMetric(float64(t.cpu)/1e6, "cpu-ns/payload")
+		b.ReportMetric(float64(largest>>20), "log-MiB")
+		b.ReportMetric(float64(residentMemory(b)>>20), "RSS-MiB")
+		time.Sleep(4 * time.Second)
+		debug.FreeOSMemory()
+		b.ReportMetric(float64(residentMemory(b)>>20), "idle-RSS-MiB")
+	}
+}
+
+// residentMemory is that of the process now, 0 where /proc does not tell.
+func residentMemory(b *testing.B) int {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	var size, resident int
+	if _, err := fmt.Sscan(string(data), &size, &resident); err != nil {
+		b.Fatal(err)
+	}
+	return resident * os.Getpagesize()
+}
+
 func BenchmarkSaveReturning(b *testing.B) {
 	t := newTraffic(b, benchContacts)
-	for _, batch := range []int{benchBatch / 2, benchBatch, 2 * benchBatch} {
+	for _, batch := range benchBatches {
 		b.Run(fmt.Sprint("batch=", batch), func(b *testing.B) { t.run(b, batch, t.returning) })
 	}
 }
 
 func BenchmarkSaveChanged(b *testing.B) {
 	t := newTraffic(b, benchContacts)
-	t.run(b, benchBatch, t.changed)
+	t.run(b, 4096, t.changed)
 }

@@ -16,26 +16,22 @@ import (
 
 // recorder is a driver.Connector that notes the queries of its connections.
 type recorder struct {
-	driver.Driver
-	dsn string
+	driver driver.Driver
+	dsn    string
 
 	mu      sync.Mutex
 	queries map[string]int // text -> number of parameters
 }
 
-func (r *recorder) Driver2() driver.Driver { return r.Driver }
+func (r *recorder) Driver() driver.Driver { return r.driver }
 
 func (r *recorder) Connect(context.Context) (driver.Conn, error) {
-	c, err := r.Open(r.dsn)
+	c, err := r.driver.Open(r.dsn)
 	if err != nil {
 		return nil, err
 	}
 	return &recordingConn{c, r}, nil
 }
-
-type connector struct{ *recorder }
-
-func (c connector) Driver() driver.Driver { return c.recorder.Driver }
 
 type recordingConn struct {
 	driver.Conn
@@ -53,8 +49,12 @@ func (c *recordingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (dri
 	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
 }
 
-// tiny are tables with a row for each workspace at most.
-var tiny = regexp.MustCompile(`^SCAN (workspaces|w|alias|a|h\d+|m\d+|\(subquery-\d+\)|\d+ CONSTANT ROWS?)( |$)`)
+// harmless are scans of a table with one row a workspace, and of what a part
+// of the query itself found.
+var harmless = regexp.MustCompile(`^SCAN (workspaces|w|alias|a|h\d+|m\d+|CONSTANT ROW)( |$)`)
+
+// few are tables that hold few rows of a workspace.
+var few = regexp.MustCompile(`(api_keys|attribute_defs|visits|workspaces)`)
 
 // TestNoScans runs every method of the reader and looks at how the engine
 // would search for what it asks.
@@ -86,8 +86,8 @@ func TestNoScans(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	rec := &recorder{Driver: s.reader.db.Driver(), dsn: sqliteDSN(path), queries: map[string]int{}}
-	db := sql.OpenDB(connector{rec})
+	rec := &recorder{driver: s.reader.db.Driver(), dsn: sqliteDSN(path), queries: map[string]int{}}
+	db := sql.OpenDB(rec)
 	defer db.Close()
 	r := &Store{reader: reader{db: db}, writer: s.writer}
 	calls := map[string]func() error{
@@ -119,16 +119,13 @@ func TestNoScans(t *testing.T) {
 		"Quarantine":        func() error { _, err := r.Quarantine(ctx, w, 9); return err },
 	}
 	for name, call := range calls {
-		before := len(rec.queries)
 		if err := call(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if len(rec.queries) == before && name != "Events" && name != "VisitorKeys" {
-			continue // all its queries were seen with another method
-		}
 	}
-	if len(rec.queries) < len(calls) {
-		t.Fatalf("%d queries of %d methods", len(rec.queries), len(calls))
+	// Methods with a query of their own: the least there must be to look at.
+	if len(rec.queries) < 20 {
+		t.Fatalf("only %d queries were seen", len(rec.queries))
 	}
 	// The writer's searches as well.
 	writer := s.writer.(*sqliteWriter)
@@ -160,11 +157,11 @@ func TestNoScans(t *testing.T) {
 			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
 				t.Fatal(err)
 			}
-			if strings.HasPrefix(detail, "SCAN") && !tiny.MatchString(detail) {
+			if strings.HasPrefix(detail, "SCAN") && !harmless.MatchString(detail) {
 				t.Errorf("%s\n\t%s", text, detail)
 			}
 			// A search by workspace alone reads all there is in a workspace.
-			if strings.Contains(detail, "(workspace_id=?)") && !strings.Contains(text, "LIMIT") && !bounded1.MatchString(detail) {
+			if strings.Contains(detail, "(workspace_id=?)") && !strings.Contains(text, "LIMIT") && !few.MatchString(detail) {
 				t.Errorf("%s\n\t%s", text, detail)
 			}
 		}
@@ -174,6 +171,3 @@ func TestNoScans(t *testing.T) {
 		rows.Close()
 	}
 }
-
-// bounded1 are searches by workspace in tables that hold few rows of each.
-var bounded1 = regexp.MustCompile(`(api_keys|attribute_defs|visits|workspaces|sequences)`)

@@ -49,7 +49,6 @@ var writerSettings = []string{
 	"PRAGMA journal_mode = WAL",
 	"PRAGMA synchronous = FULL",
 	"PRAGMA wal_autocheckpoint = 0",
-	fmt.Sprintf("PRAGMA journal_size_limit = %d", checkpointPages*pageSize),
 	"PRAGMA cache_size = -32768",
 	"PRAGMA cache_spill = OFF",
 	"PRAGMA temp_store = MEMORY",
