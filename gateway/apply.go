@@ -14,7 +14,7 @@ import (
 // maxBatch is how many payloads are applied in one transaction at most. Larger
 // batches are cheaper a payload (more rows fall on a page that is written
 // anyway) and hold the writer longer.
-const maxBatch = 4096
+const maxBatch = 8192
 
 // The pauses between attempts to apply a batch while the store can't.
 const (
@@ -54,8 +54,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 // as long as that takes no longer than maxRest. Below slowRate there is nothing
 // to gain, and each payload is applied at once.
 const (
-	goodBatch = 1024
-	maxRest   = 50 * time.Millisecond
+	goodBatch = 2048
+	maxRest   = 100 * time.Millisecond
 	slowRate  = 200 // payloads a second
 )
 
