@@ -43,7 +43,7 @@ type Config struct {
 	PublicURL      string        `koanf:"public_url" help:"Address under which browsers reach civgate, for the snippet that is printed. Default: http://localhost and the port."`
 	APIKey         string        `koanf:"api_key" help:"apiKey of the first workspace. Default: made at the first start."`
 	RESTToken      string        `koanf:"rest_token" help:"REST token of the first workspace, 20 characters or more. Default: made at the first start."`
-	AdminEmail     string        `koanf:"admin_email" help:"E-mail of the first workspace's owner."`
+	AdminEmail     string        `koanf:"admin_email" help:"E-mail of the first workspace's owner, who will sign in to the panel."`
 	AdminPassword  string        `koanf:"admin_password" help:"Password of the first workspace's owner, 10 characters or more."`
 	ScriptPath     string        `koanf:"script_path" help:"Path of the widget script."`
 	IngestPath     string        `koanf:"ingest_path" help:"Path to which the widget posts."`

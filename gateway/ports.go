@@ -52,6 +52,9 @@ type Store interface {
 	// AddAPIKey gives a workspace another key. A key that exists already, in any
 	// workspace, is a CodeConflict.
 	AddAPIKey(ctx context.Context, w WorkspaceID, k APIKey) error
+	// AddAgent gives a workspace another agent. One with the same e-mail is a
+	// CodeConflict.
+	AddAgent(ctx context.Context, a Agent) error
 	// UpdateSettings replaces the settings of a workspace.
 	UpdateSettings(ctx context.Context, id WorkspaceID, s Settings) error
 
@@ -170,6 +173,8 @@ type Reader interface {
 	WorkspaceByKey(ctx context.Context, kind KeyKind, secret string) (*Workspace, error)
 	Workspaces(ctx context.Context) ([]Workspace, error)
 	APIKeys(ctx context.Context, w WorkspaceID) ([]APIKey, error)
+	// Agents of a workspace, by e-mail.
+	Agents(ctx context.Context, w WorkspaceID) ([]Agent, error)
 	AttributeDefs(ctx context.Context, w WorkspaceID) ([]AttributeDef, error)
 
 	Contact(ctx context.Context, w WorkspaceID, id ContactID) (*ContactView, error)

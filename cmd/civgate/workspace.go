@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -187,7 +188,10 @@ func firstWorkspace(ctx context.Context, st gateway.Store, cfg config.Config) (n
 		if err != nil {
 			return w, fmt.Errorf("make the first workspace: %w", err)
 		}
-		return w, nil
+		return w, firstOwner(ctx, st, w.id, cfg)
+	}
+	if err := firstOwner(ctx, st, all[0].ID, cfg); err != nil {
+		return newWorkspace{}, err
 	}
 	w := newWorkspace{id: all[0].ID, apiKey: cfg.APIKey, token: cfg.RESTToken}
 	keys, err := st.APIKeys(ctx, w.id)
@@ -224,6 +228,30 @@ func firstWorkspace(ctx context.Context, st gateway.Store, cfg config.Config) (n
 		}
 	}
 	return w, nil
+}
+
+// firstOwner makes the agent that the settings name, unless there is one with
+// the e-mail: then the agent stays as it is, password included.
+func firstOwner(ctx context.Context, st gateway.Store, w gateway.WorkspaceID, cfg config.Config) error {
+	if cfg.AdminEmail == "" {
+		return nil
+	}
+	_, email, ok := gateway.NormalizeEmail(cfg.AdminEmail)
+	if !ok {
+		return fmt.Errorf("admin_email: %q is not an e-mail address", cfg.AdminEmail)
+	}
+	agents, err := st.Agents(ctx, w)
+	if err != nil {
+		return fmt.Errorf("list agents: %w", err)
+	}
+	if slices.ContainsFunc(agents, func(a gateway.Agent) bool { return a.Email == email }) {
+		return nil
+	}
+	a := gateway.Agent{WorkspaceID: w, Email: email, PasswordHash: gateway.HashPassword(cfg.AdminPassword), Role: gateway.RoleOwner, CreatedAt: time.Now().UTC()}
+	if err := st.AddAgent(ctx, a); err != nil {
+		return fmt.Errorf("make the first owner: %w", err)
+	}
+	return nil
 }
 
 // lockPath is the file whose lock says that a server works on the data.

@@ -96,6 +96,7 @@ func TestNoScans(t *testing.T) {
 		"WorkspaceByKey": func() error { _, err := r.WorkspaceByKey(ctx, gateway.KeyWidget, "k"); return err },
 		"Workspaces":     func() error { _, err := r.Workspaces(ctx); return err },
 		"APIKeys":        func() error { _, err := r.APIKeys(ctx, w); return err },
+		"Agents":         func() error { _, err := r.Agents(ctx, w); return err },
 		"AttributeDefs":  func() error { _, err := r.AttributeDefs(ctx, w); return err },
 		"Contact":        func() error { _, err := r.Contact(ctx, w, 2); return err },
 		"ContactByCustomID": func() error {

@@ -1154,21 +1154,47 @@ func (w *sqliteWriter) insertKey(ws int64, k gateway.APIKey) error {
 
 func (w *sqliteWriter) addAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error {
 	return w.transact(ctx, func() error {
-		s, err := w.stmt(`SELECT 1 FROM workspaces WHERE workspace_id = ?`)
-		if err != nil {
+		if err := w.needWorkspace(id); err != nil {
 			return err
 		}
-		s.int(int64(id))
-		found, err := s.step()
-		if err != nil {
-			return err
-		}
-		if !found {
-			return notFound("workspace")
-		}
-		s.reset()
 		return w.insertKey(int64(id), k)
 	})
+}
+
+func (w *sqliteWriter) addAgent(ctx context.Context, a gateway.Agent) error {
+	return w.transact(ctx, func() error {
+		if err := w.needWorkspace(a.WorkspaceID); err != nil {
+			return err
+		}
+		s, err := w.stmt(`INSERT INTO agents (workspace_id, email, password_hash, role, created_at) VALUES (?, ?, ?, ?, ?)`)
+		if err != nil {
+			return err
+		}
+		s.int(int64(a.WorkspaceID))
+		s.text(a.Email)
+		s.text(a.PasswordHash)
+		s.text(string(a.Role))
+		s.int(micros(a.CreatedAt))
+		return s.run()
+	})
+}
+
+// needWorkspace fails with CodeNotFound if there is no such workspace.
+func (w *sqliteWriter) needWorkspace(id gateway.WorkspaceID) error {
+	s, err := w.stmt(`SELECT 1 FROM workspaces WHERE workspace_id = ?`)
+	if err != nil {
+		return err
+	}
+	s.int(int64(id))
+	found, err := s.step()
+	if err != nil {
+		return err
+	}
+	s.reset()
+	if !found {
+		return notFound("workspace")
+	}
+	return nil
 }
 
 func (w *sqliteWriter) updateSettings(ctx context.Context, id gateway.WorkspaceID, settings gateway.Settings) error {

@@ -25,6 +25,7 @@ var _ gateway.Store = (*Store)(nil)
 type writer interface {
 	update(ctx context.Context, fn func(gateway.Tx) error) error
 	createWorkspace(ctx context.Context, w gateway.Workspace, keys []gateway.APIKey) (gateway.WorkspaceID, error)
+	addAgent(ctx context.Context, a gateway.Agent) error
 	addAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error
 	updateSettings(ctx context.Context, id gateway.WorkspaceID, s gateway.Settings) error
 	forgetMessages(ctx context.Context, before time.Time, limit int) (int, error)
@@ -76,6 +77,12 @@ func (s *Store) CreateWorkspace(ctx context.Context, w gateway.Workspace, keys .
 // workspace; see gateway.Store. The workspace of the key is set by the store.
 func (s *Store) AddAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error {
 	return translate("add key", s.writer.addAPIKey(ctx, id, k))
+}
+
+// AddAgent gives a workspace another agent, CodeNotFound if there is no such
+// workspace; see gateway.Store.
+func (s *Store) AddAgent(ctx context.Context, a gateway.Agent) error {
+	return translate("add agent", s.writer.addAgent(ctx, a))
 }
 
 // UpdateSettings replaces the settings of a workspace, CodeNotFound if there is

@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		test func(t *testing.T, b *bundle)
 	}{
 		{"workspaces and keys", testWorkspaces},
+		{"agents", testAgents},
 		{"settings round trip", testSettings},
 		{"empty store", testEmpty},
 		{"contact round trip", testContactRoundTrip},
@@ -244,6 +245,20 @@ func testWorkspaces(t *testing.T, b *bundle) {
 	equal(t, "keys after one was added", must[[]gateway.APIKey](t)(b.APIKeys(b.ctx, id)), []gateway.APIKey{widget, rest, second})
 	wantCode(t, "same key again", b.AddAPIKey(b.ctx, b.w, second), gateway.CodeConflict)
 	wantCode(t, "key for no workspace", b.AddAPIKey(b.ctx, 999, gateway.APIKey{Kind: gateway.KeyREST, Secret: "x"}), gateway.CodeNotFound)
+}
+
+func testAgents(t *testing.T, b *bundle) {
+	ada := gateway.Agent{WorkspaceID: b.w, Email: "ada@acme.test", PasswordHash: "$argon2id$…", Role: gateway.RoleOwner, CreatedAt: at(1)}
+	bob := gateway.Agent{WorkspaceID: b.w, Email: "bob@acme.test", PasswordHash: "$argon2id$…", Role: gateway.RoleViewer, CreatedAt: at(0)}
+	for _, a := range []gateway.Agent{bob, ada} {
+		if err := b.AddAgent(b.ctx, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	equal(t, "agents", must[[]gateway.Agent](t)(b.Agents(b.ctx, b.w)), []gateway.Agent{ada, bob})
+	equal(t, "agents of another workspace", len(must[[]gateway.Agent](t)(b.Agents(b.ctx, b.w+1))), 0)
+	wantCode(t, "same agent again", b.AddAgent(b.ctx, ada), gateway.CodeConflict)
+	wantCode(t, "agent of no workspace", b.AddAgent(b.ctx, gateway.Agent{WorkspaceID: 999, Email: "x"}), gateway.CodeNotFound)
 }
 
 func testSettings(t *testing.T, b *bundle) {

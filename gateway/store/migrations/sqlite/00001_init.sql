@@ -28,6 +28,15 @@ CREATE TABLE api_keys (
 
 CREATE INDEX api_keys_workspace ON api_keys (workspace_id, created_at);
 
+CREATE TABLE agents (
+    workspace_id  INTEGER NOT NULL REFERENCES workspaces,
+    email         TEXT    NOT NULL,
+    password_hash TEXT    NOT NULL, -- argon2id, PHC string format
+    role          TEXT    NOT NULL,
+    created_at    INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, email)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE contacts (
     workspace_id INTEGER NOT NULL REFERENCES workspaces,
     id           INTEGER PRIMARY KEY,
@@ -207,5 +216,6 @@ DROP TABLE companies;
 DROP TABLE visitor_keys;
 DROP TABLE identifiers;
 DROP TABLE contacts;
+DROP TABLE agents;
 DROP TABLE api_keys;
 DROP TABLE workspaces;
