@@ -54,7 +54,7 @@ func (c *recordingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (dri
 var harmless = regexp.MustCompile(`^SCAN (workspaces|w|alias|a|h\d+|m\d+|CONSTANT ROW)( |$)`)
 
 // few are tables that hold few rows of a workspace.
-var few = regexp.MustCompile(`(api_keys|attribute_defs|visits|workspaces)`)
+var few = regexp.MustCompile(`(agents|api_keys|attribute_defs|visits|workspaces)`)
 
 // TestNoScans runs every method of the reader and looks at how the engine
 // would search for what it asks.
