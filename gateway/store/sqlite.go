@@ -30,9 +30,9 @@ const (
 	pageSize = 8192
 
 	// checkpointPages is how many pages the log gathers before a checkpoint moves
-	// them into the file: 128 MiB. The more it gathers, the more often a page that
+	// them into the file: 64 MiB. The more it gathers, the more often a page that
 	// is written again and again is moved only once.
-	checkpointPages = 128 << 20 / pageSize
+	checkpointPages = 64 << 20 / pageSize
 
 	// quiet is how long after the last transaction the log is emptied and the
 	// writer's page cache is given back.
