@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 
@@ -121,7 +122,9 @@ func Load(path string, environ []string, flags map[string]string) (Config, error
 				return "", nil
 			}
 			if known[name] == nil {
-				unknown = key
+				if !isServiceLink(name, value) {
+					unknown = key
+				}
 				return "", nil
 			}
 			if known[name].Kind() == reflect.Slice {
@@ -163,6 +166,16 @@ func Load(path string, environ []string, flags map[string]string) (Config, error
 	return c, c.Validate()
 }
 
+// serviceLink is what follows the name of a service in the variables that
+// Kubernetes, and Docker for links, set in every container beside it.
+var serviceLink = regexp.MustCompile(`^(service_host|service_port(_.*)?|port_[0-9]+_[a-z]+(_(proto|port|addr))?)$`)
+
+// isServiceLink tells whether a variable was not set for civgate but because a
+// service is called so. That with the bare "port" is only known by its value.
+func isServiceLink(name, value string) bool {
+	return serviceLink.MatchString(name) || name == "port" && strings.Contains(value, "://")
+}
+
 func splitList(s string) []string {
 	var out []string
 	for part := range strings.SplitSeq(s, ",") {
@@ -189,6 +202,10 @@ func kindName(t reflect.Type) string {
 	return "text"
 }
 
+// ownPaths are where civgate serves something else than the script and the
+// payloads, with all that is below.
+var ownPaths = []string{"/api", "/demo", "/healthz"}
+
 // Validate returns an error of one line that names the setting that can't be
 // used and says what can.
 func (c *Config) Validate() error {
@@ -208,7 +225,12 @@ func (c *Config) Validate() error {
 		return bad("redis_url", "this version has no Redis support yet; leave it empty")
 	}
 	if c.PublicURL != "" {
-		if u, err := url.Parse(c.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		u, err := url.Parse(c.PublicURL)
+		// Paths go behind it and it goes into an attribute of the snippet.
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || strings.ContainsAny(c.PublicURL, "?#\"'<>") {
+			if u != nil && u.User != nil {
+				return bad("public_url", "it is printed in the snippet; leave the name and the password out")
+			}
 			return bad("public_url", "%q is not an address such as https://civ.example.com", c.PublicURL)
 		}
 	}
@@ -228,8 +250,13 @@ func (c *Config) Validate() error {
 		return bad("admin_password", "use 10 characters or more")
 	}
 	for _, p := range []struct{ name, path string }{{"script_path", c.ScriptPath}, {"ingest_path", c.IngestPath}} {
-		if !strings.HasPrefix(p.path, "/") || p.path == "/" || strings.ContainsAny(p.path, "?#*: ") || strings.HasSuffix(p.path, "/") {
+		if !strings.HasPrefix(p.path, "/") || p.path == "/" || strings.ContainsAny(p.path, "?#*: \"'<>") || strings.HasSuffix(p.path, "/") {
 			return bad(p.name, "%q is not a path such as /widget.js", p.path)
+		}
+		for _, own := range ownPaths {
+			if p.path == own || strings.HasPrefix(p.path, own+"/") {
+				return bad(p.name, "%q is taken: civgate serves %s itself", p.path, own)
+			}
 		}
 	}
 	if c.ScriptPath == c.IngestPath {

@@ -60,12 +60,23 @@ func TestLoadNamesTheSetting(t *testing.T) {
 		{name: "database", env: []string{"CIVGATE_DATABASE_URL=mysql://u:secret@h/d"}, want: "database_url"},
 		{name: "redis", env: []string{"CIVGATE_REDIS_URL=redis://h"}, want: "redis_url"},
 		{name: "public url", env: []string{"CIVGATE_PUBLIC_URL=civ.example.com"}, want: "public_url"},
+		{name: "public url with a query", env: []string{"CIVGATE_PUBLIC_URL=https://civ.example.com?a=1"}, want: "public_url"},
+		{name: "public url with a fragment", env: []string{"CIVGATE_PUBLIC_URL=https://civ.example.com/#a"}, want: "public_url"},
+		{name: "public url with a password", env: []string{"CIVGATE_PUBLIC_URL=https://me:secret@civ.example.com"}, want: "public_url"},
+		{name: "public url that ends the tag", env: []string{`CIVGATE_PUBLIC_URL=https://"><script>`}, want: "public_url"},
 		{name: "api key", env: []string{"CIVGATE_API_KEY=a b"}, want: "api_key"},
 		{name: "token", env: []string{"CIVGATE_REST_TOKEN=short"}, want: "rest_token"},
 		{name: "admin alone", env: []string{"CIVGATE_ADMIN_EMAIL=a@b.c"}, want: "admin_email"},
 		{name: "admin password", env: []string{"CIVGATE_ADMIN_EMAIL=a@b.c", "CIVGATE_ADMIN_PASSWORD=123"}, want: "admin_password"},
 		{name: "script path", env: []string{"CIVGATE_SCRIPT_PATH=widget.js"}, want: "script_path"},
 		{name: "same paths", env: []string{"CIVGATE_SCRIPT_PATH=/x", "CIVGATE_INGEST_PATH=/x"}, want: "ingest_path"},
+		{name: "script over the demo", env: []string{"CIVGATE_SCRIPT_PATH=/demo"}, want: "script_path"},
+		{name: "script below the demo", env: []string{"CIVGATE_SCRIPT_PATH=/demo/live"}, want: "script_path"},
+		{name: "script over REST", env: []string{"CIVGATE_SCRIPT_PATH=/api/public/users"}, want: "script_path"},
+		{name: "payloads over health", env: []string{"CIVGATE_INGEST_PATH=/healthz"}, want: "ingest_path"},
+		{name: "payloads over REST", env: []string{"CIVGATE_INGEST_PATH=/api/public"}, want: "ingest_path"},
+		{name: "path that ends the tag", env: []string{`CIVGATE_SCRIPT_PATH=/"><script>`}, want: "script_path"},
+		{name: "port", env: []string{"CIVGATE_PORT=9000"}, want: "CIVGATE_PORT"},
 		{name: "proxies", env: []string{"CIVGATE_TRUSTED_PROXIES=10.0.0.0/8,house"}, want: "trusted_proxies"},
 		{name: "limits", env: []string{"CIVGATE_LIMITS=some"}, want: "limits"},
 		{name: "limit", env: []string{"CIVGATE_LIMIT_IP=0"}, want: "limit_ip"},
@@ -94,6 +105,39 @@ func TestLoadNamesTheSetting(t *testing.T) {
 				t.Errorf("%q is more than a line", msg)
 			}
 		})
+	}
+}
+
+// TestLoadBesideAServiceCalledCivgate: Kubernetes tells every pod of a namespace
+// of its services in variables, and those of one that is called civgate look
+// like settings.
+func TestLoadBesideAServiceCalledCivgate(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load("", []string{
+		"CIVGATE_SERVICE_HOST=10.0.0.11",
+		"CIVGATE_SERVICE_PORT=80",
+		"CIVGATE_SERVICE_PORT_HTTP=80",
+		"CIVGATE_PORT=tcp://10.0.0.11:80",
+		"CIVGATE_PORT_80_TCP=tcp://10.0.0.11:80",
+		"CIVGATE_PORT_80_TCP_PROTO=tcp",
+		"CIVGATE_PORT_80_TCP_PORT=80",
+		"CIVGATE_PORT_80_TCP_ADDR=10.0.0.11",
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Addr != config.Default().Addr {
+		t.Errorf("addr became %q", c.Addr)
+	}
+}
+
+// TestLoadOtherPaths holds the refusal of civgate's own paths to these.
+func TestLoadOtherPaths(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/demonstration.js", "/apis", "/healthz.js", "/static/w-1_2.js", "/a/b"} {
+		if _, err := config.Load("", nil, map[string]string{"script_path": path, "ingest_path": path + "2"}); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 
