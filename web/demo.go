@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -113,6 +112,7 @@ var demoAssets = loadAssets("demo.css", "demo.js", "demo.svg")
 var demoTemplate = template.Must(template.New("demo.html").Funcs(template.FuncMap{
 	"asset": func(name string) string { return "/demo/assets/" + name + "?v=" + demoAssets[name].version },
 	"price": price,
+	"whole": whole,
 	"icon":  icon,
 	"initials": func(name string) string {
 		var s string
@@ -230,12 +230,15 @@ func (d *demo) page(c echo.Context) error {
 	return c.HTMLBlob(status, b.Bytes())
 }
 
-// price is an amount in cents as the shop writes it.
+// price is an amount in cents as the shop writes it, always with the cents, so
+// that prices in a row and a total below them look alike.
 func price(cents int) string {
-	if cents%100 == 0 {
-		return "€" + strconv.Itoa(cents/100)
-	}
 	return fmt.Sprintf("€%d.%02d", cents/100, cents%100)
+}
+
+// whole is price for what costs whole euros, as all plans do.
+func whole(cents int) string {
+	return strings.TrimSuffix(price(cents), ".00")
 }
 
 // icon is one of the template's symbols, drawn at the size of the text.

@@ -68,6 +68,7 @@ func TestVisit(t *testing.T) {
 	b.click(`.shop nav a[href="/demo/cart"]`)
 	b.click(shop(`[data-hold="kochere1"]`))
 	b.until(text("cart-count") + ` === '2'`)
+	b.until(text("cart") + `.includes('€37.00')`) // twice €18.50
 	if got := eval[string](b, `document.activeElement.dataset.hold`); got != "kochere1" {
 		t.Errorf("after one more the focus is on %q", got)
 	}

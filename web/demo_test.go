@@ -65,7 +65,7 @@ func TestPages(t *testing.T) {
 	}{
 		"home":               {path: "/demo", status: 200, page: "/demo", says: []string{"Anonymous visitor", `apiKey: "A1B2C3"`}, not: []string{`class="avatar small"`}},
 		"home with slash":    {path: "/demo/", status: 200, page: "/demo"},
-		"coffees":            {path: "/demo/coffees", status: 200, page: "/demo/coffees"},
+		"coffees":            {path: "/demo/coffees", status: 200, page: "/demo/coffees", says: []string{"€14.50<", "€15.00<", "€49 <"}, not: []string{"€15<"}},
 		"a coffee":           {path: "/demo/coffees/huila", status: 200, page: "/demo/coffees/huila", says: []string{"<title>Huila · Fernhill</title>"}},
 		"cart with slash":    {path: "/demo/cart/", status: 200, page: "/demo/cart"},
 		"with a query":       {path: "/demo/pricing?__ca__chat=abc", status: 200, page: "/demo/pricing"},

@@ -165,7 +165,7 @@ function tell(text) {
 // The cart
 
 let cart = Object.fromEntries(Object.entries(memory.get('cart') || {}).filter(([id, n]) => Object.hasOwn(data.products, id) && n > 0 && n < 100));
-const price = (cents) => '€' + (cents % 100 ? (cents / 100).toFixed(2) : cents / 100);
+const price = (cents) => '€' + (cents / 100).toFixed(2);
 
 function product(event, id, quantity) {
   const { name, cents } = data.products[id];
