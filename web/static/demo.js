@@ -563,7 +563,10 @@ function narrate(before, next) {
     if (was.known && !is.known) say('out', `Signed out. This browser is a new visitor; ${nameOf(was)} stays in civgate.`, true);
     else say(is.known ? 'person' : 'visitor', is.known ? `This browser is ${nameOf(is)} now.` : `A new visitor: ${is.key}…`, true);
   } else if (is.known && !was.known) {
-    say('merge', `Visitor ${was.key}… became ${nameOf(is)}. ${count(was.page_views, 'page view')} came along.`, true);
+    // Their last page view may have arrived together with the name, so it is counted where they went.
+    const merge = (next.timeline || []).find((entry) => entry.kind === 'merge' && entry.key === was.key);
+    const views = merge ? merge.views || was.page_views : is.page_views;
+    say('merge', `Visitor ${was.key}… became ${nameOf(is)}. ${count(views, 'page view')} came along.`, true);
   } else if (is.known && was.custom_id !== is.custom_id) {
     say('person', `This browser is ${nameOf(is)} now. ${nameOf(was)} stays in civgate.`, true);
   } else {
