@@ -494,6 +494,7 @@ func TestPictures(t *testing.T) {
 	b.knows("timeline", "page views moved")
 	take(b, "10-merged")
 	b.click(`.shop nav a[href="/demo/coffees"]`)
+	b.until(`document.querySelector('#timeline li').textContent.includes('/demo/coffees')`)
 	b.click(`.page:not([hidden]) [data-add="quiet-hours"]`)
 	b.knows("timeline", "Quiet Hours")
 	if *update {
