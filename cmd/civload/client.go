@@ -100,7 +100,7 @@ func (t *target) health(ctx context.Context) (health, error) {
 func (t *target) drained(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	last := errors.New("no answer")
+	var last error
 	for {
 		h, err := t.health(ctx)
 		switch {
