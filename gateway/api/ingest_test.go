@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -484,6 +485,33 @@ func TestIngestSlowBody(t *testing.T) {
 		t.Errorf("%d contacts", n)
 	}
 }
+
+// TestIngestAnnouncedBody: who announces a large body and doesn't send it takes
+// no memory for it.
+func TestIngestAnnouncedBody(t *testing.T) {
+	d := newDoor(t, gateway.DefaultSettings(), nil)
+	const n = 100
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range n {
+		r := httptest.NewRequest(http.MethodPost, "/ingest", strings.NewReader(`[{"apiKey"`))
+		r.ContentLength = gateway.MaxBody
+		w := httptest.NewRecorder()
+		r.Body = io.NopCloser(io.MultiReader(r.Body, errorReader{io.ErrUnexpectedEOF}))
+		d.echo.ServeHTTP(w, r)
+		if w.Code != http.StatusBadRequest {
+			t.Fatal(w.Code, w.Body)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / n; each > 200_000 {
+		t.Errorf("%d bytes taken for each body that never came", each)
+	}
+}
+
+type errorReader struct{ err error }
+
+func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
 
 func TestHealthz(t *testing.T) {
 	t.Parallel()
