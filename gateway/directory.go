@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 )
@@ -74,6 +75,7 @@ func (d *directory) look(key string, now time.Time) (l *listing, w *Workspace, f
 }
 
 func (d *directory) remember(key string, w *Workspace, now time.Time) {
+	key = strings.Clone(key) // it is a part of the payload's body
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if w == nil {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -37,6 +38,7 @@ func (g *Gateway) Accept(ctx context.Context, r Request) (results []Result, batc
 	}
 	results = make([]Result, len(items))
 	entries := make([]*Entry, 0, len(items))
+	taken := 0 // bytes of the good ones
 	now, ip := g.clock(), MaskIP(r.IP)
 	for i, body := range items {
 		p, w, warnings, err := g.check(ctx, body, r.Origin)
@@ -47,10 +49,17 @@ func (g *Gateway) Accept(ctx context.Context, r Request) (results []Result, batc
 			continue
 		}
 		results[i].Warnings = warnings
+		taken += len(body)
 		entries = append(entries, &Entry{At: now, WorkspaceID: w, IP: ip, Body: body, Payload: p})
 	}
 	if len(entries) == 0 {
 		return results, batch, nil
+	}
+	if 2*taken < cap(r.Body) {
+		// The inbox counts entries by their own size; they must not keep the rest.
+		for _, e := range entries {
+			e.Body = bytes.Clone(e.Body)
+		}
 	}
 	if err := g.inbox.Append(ctx, entries...); err != nil {
 		return nil, batch, err
@@ -90,7 +99,7 @@ func (g *Gateway) check(ctx context.Context, body []byte, origin string) (*Paylo
 }
 
 // checkTypes warns about custom attributes whose values don't fit the type
-// that they have in the workspace.
+// that they have in the workspace, up to MaxWarnings in all.
 func checkTypes(warnings []Warning, defs defSet, entity Entity, prefix string, in []PayloadAttribute) []Warning {
 	for i := range in {
 		a := &in[i]
@@ -101,11 +110,19 @@ func checkTypes(warnings []Warning, defs defSet, entity Entity, prefix string, i
 		if def == nil || def.Type == a.Value.Type {
 			continue
 		}
-		if _, ok := Convert(a.Value, def.Type); !ok {
+		if _, ok := Convert(a.Value, def.Type); ok {
+			continue
+		}
+		switch n := len(warnings); {
+		case n < MaxWarnings-1:
 			warnings = append(warnings, Warning{
 				Field: prefix + a.Label, Code: "type_mismatch",
 				Message: "the attribute is of type " + def.Type.String() + "; this value can't be read as one and was left out",
 			})
+		case n == MaxWarnings-1:
+			return append(warnings, Warning{Code: WarnTooMany, Message: "there is more to say about this payload; correct these first"})
+		default:
+			return warnings
 		}
 	}
 	return warnings

@@ -131,8 +131,10 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	var body bytes.Buffer
 	switch coding := strings.ToLower(strings.TrimSpace(r.Header.Get(echo.HeaderContentEncoding))); coding {
 	case "", "identity":
-		if r.ContentLength >= 0 {
+		if 0 <= r.ContentLength && r.ContentLength <= gateway.MaxPayload {
 			// Of a known length: read into just as much memory, as the inbox keeps it.
+			// For more than one payload memory is taken as the bytes come: who only
+			// announces them must not hold it.
 			exact := make([]byte, r.ContentLength)
 			if _, err := io.ReadFull(r.Body, exact); err != nil {
 				return nil, badBody(err)
