@@ -22,6 +22,10 @@ const (
 	maxPause = time.Second
 )
 
+// maxConflicts is how often a batch is applied that somebody else's work is in
+// the way of. What is still in the way then will always be.
+const maxConflicts = 4
+
 // Run applies the inbox until ctx ends; a batch that is under way is finished
 // first. It returns ctx.Err() and nothing else: while the inbox can't be read or
 // the store is unavailable it keeps trying and loses nothing.
@@ -83,7 +87,7 @@ func (p *pace) rest(n int, now time.Time) time.Duration {
 // applyAll applies entries for good: it waits out a store that is unavailable
 // and sets aside what can't be applied at all. It fails only when ctx ends.
 func (g *Gateway) applyAll(ctx context.Context, entries []*Entry) error {
-	pause := minPause
+	pause, conflicts := minPause, 0
 	for first := true; ; first = false {
 		err := g.Apply(context.WithoutCancel(ctx), entries)
 		if err == nil {
@@ -92,7 +96,13 @@ func (g *Gateway) applyAll(ctx context.Context, entries []*Entry) error {
 			}
 			return nil
 		}
-		if code := CodeOf(err); code != CodeUnavailable && code != CodeConflict {
+		switch CodeOf(err) {
+		case CodeUnavailable:
+		case CodeConflict:
+			if conflicts++; conflicts == maxConflicts {
+				return g.applyApart(ctx, entries, err)
+			}
+		default:
 			return g.applyApart(ctx, entries, err)
 		}
 		if first {
@@ -191,6 +201,7 @@ func (g *Gateway) Apply(ctx context.Context, entries []*Entry) (err error) {
 		return tx.SetInboxPosition(g.node, last)
 	})
 	if err != nil {
+		g.distrust(ctx, err, groups, &out)
 		return err
 	}
 	for w, ids := range out.gone {
@@ -203,6 +214,23 @@ func (g *Gateway) Apply(ctx context.Context, entries []*Entry) (err error) {
 	g.inbox.Applied(last)
 	g.announce()
 	return nil
+}
+
+// distrust drops what is remembered of a batch that failed: what is in its way
+// may be newer than what is known here, and a commit whose answer was lost may
+// have gone through all the same.
+func (g *Gateway) distrust(ctx context.Context, err error, groups []group, out *outcome) {
+	if CodeOf(err) == CodeConflict {
+		for i := range groups {
+			g.defs.Delete(groups[i].workspace.ID)
+		}
+	}
+	for i, r := range out.refs {
+		g.cache.Forget(ctx, r.WorkspaceID, []ContactID{out.ids[i].ContactID})
+	}
+	for w, ids := range out.gone {
+		g.cache.Forget(ctx, w, ids)
+	}
 }
 
 // group is the part of a batch that belongs to one workspace, in order.
@@ -318,8 +346,14 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 			} else if e.Payload.Key == "" && e.Payload.CustomID != "" {
 				out.refs = append(out.refs, Ref{w, RefCustomID, strings.Clone(e.Payload.CustomID)})
 				out.ids = append(out.ids, id)
+			} else {
+				// Nothing here to remember it by, but others may.
+				out.gone[w] = append(out.gone[w], c.ID)
 			}
 		}
+	}
+	if len(ws.keyless) > 0 {
+		out.gone[w] = append(out.gone[w], ws.keyless...)
 	}
 	for _, m := range changes.Merges {
 		out.gone[w] = append(out.gone[w], m.LoserID)

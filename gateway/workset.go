@@ -40,6 +40,7 @@ type workset struct {
 	touched []*contactState
 	built   []*companyState
 	moved   []*keyState
+	keyless []ContactID // lost their last key
 }
 
 type contactState struct {
@@ -48,12 +49,15 @@ type contactState struct {
 	dirty       bool
 	touched     bool // is in workset.touched
 	memberships []*memberState
-	gained      []*keyState // keys that came to it in this batch; some may have left again
+	gained      []*keyState  // keys that came to it in this batch; some may have left again
+	stored      []VisitorKey // keys that it has in the store, oldest first, once hasStored
+	hasStored   bool
 }
 
 type keyState struct {
 	VisitorKey
 	isNew bool
+	from  ContactID // who has it in the store
 }
 
 type memberState struct {
@@ -209,8 +213,10 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 	p := e.Payload
 	ids := Identifiers{CustomID: p.CustomID, EmailKey: p.EmailKey}
 	if p.Key == "" && ids == (Identifiers{}) {
-		ws.changed.Visits++
-		ws.changed.VisitsAt = e.At
+		if p.Type == PayloadPage {
+			ws.changed.Visits++
+			ws.changed.VisitsAt = e.At
+		}
 		return nil, nil
 	}
 	cur := ws.current(p.Key)
@@ -224,7 +230,8 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 	if p.CustomID == "" && p.EmailKey != "" {
 		f.ByEmail = BestByEmail(ws.byEmail[p.EmailKey])
 	}
-	d := Identify(ids, f, ws.settings.UnifiedIdentification)
+	// Without a browser an e-mail is all there is to find the contact again by.
+	d := Identify(ids, f, ws.settings.UnifiedIdentification || p.Key == "")
 
 	var cs *contactState
 	changed := true
@@ -253,9 +260,11 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 		ws.setEmail(cs, p.Email, p.EmailKey)
 		changed = true
 	}
-	if ws.attachKey(cs, p.Key, e.At) {
-		changed = true
+	attached, err := ws.attachKey(cs, p.Key, e.At)
+	if err != nil {
+		return nil, err
 	}
+	changed = changed || attached
 	// A payload whose words were the last to change the contact says nothing
 	// new: by definition, so that a cache may know it too.
 	if cs.c.Fingerprint != p.Fingerprint {
@@ -285,11 +294,12 @@ func (ws *workset) applyWords(cs *contactState, p *Payload, at time.Time) (chang
 		ws.setEmail(cs, "", "")
 		changed = true
 	}
+	before := nameParts(cs.c.Attributes)
 	attrs, err := ws.setAttributes(EntityContact, &cs.c.Attributes, p.Attributes, at)
 	if err != nil {
 		return false, err
 	}
-	if attrs {
+	if attrs && nameParts(cs.c.Attributes) != before {
 		composeName(&cs.c.Attributes, p.Attributes)
 	}
 	companies, err := ws.applyCompanies(cs, p, at)
@@ -327,30 +337,46 @@ func (ws *workset) setEmail(cs *contactState, email, key string) {
 // attachKey makes key the contact's and reports whether it was not. A contact
 // without any key gets one of our own making, so that links with ?__ca__chat=
 // can be written for it.
-func (ws *workset) attachKey(cs *contactState, key string, at time.Time) bool {
+func (ws *workset) attachKey(cs *contactState, key string, at time.Time) (bool, error) {
 	if key == "" {
 		if cs.c.Key != "" {
-			return false
+			return false, nil
 		}
 		key = NewVisitorKey()
 	}
 	owner, known := ws.byKey[key]
 	if known && owner == cs.c.ID {
-		return false
+		return false, nil
 	}
 	ws.giveKey(cs, VisitorKey{Key: key, CreatedAt: at}, !known)
 	cs.c.Key = key
-	return true
+	if old := ws.contacts[owner]; known && old != nil && old.c.Key == key {
+		// A link with this key would now lead to somebody else.
+		newest, err := ws.newestKey(old)
+		if err != nil {
+			return false, err
+		}
+		old.c.Key = newest
+		if newest == "" {
+			// So that the next payload, though unchanged, gets it a key.
+			old.c.Fingerprint = 0
+			ws.keyless = append(ws.keyless, old.c.ID)
+		}
+		old.dirty = true
+		ws.touch(old)
+	}
+	return true, nil
 }
 
 // giveKey makes k one of the contact's keys. A key keeps the time at which it
 // was first seen, whoever has it.
 func (ws *workset) giveKey(cs *contactState, k VisitorKey, isNew bool) {
 	k.ContactID = cs.c.ID
+	from := ws.byKey[k.Key]
 	ws.byKey[k.Key] = cs.c.ID
 	ks := ws.keys[k.Key]
 	if ks == nil {
-		ks = &keyState{isNew: isNew}
+		ks = &keyState{isNew: isNew, from: from}
 		ws.keys[k.Key] = ks
 		ws.moved = append(ws.moved, ks)
 	} else {
@@ -428,19 +454,17 @@ const (
 	attrLastName  = "last_name"
 )
 
-// composeName keeps the full name in step with first and last name, unless the
-// payload names the contact itself.
+// nameParts returns the texts of first and last name.
+func nameParts(bag Attributes) [2]string {
+	first, _ := bag.Get(attrFirstName)
+	last, _ := bag.Get(attrLastName)
+	return [2]string{first.Raw, last.Raw}
+}
+
+// composeName makes the full name of first and last name, of which one has
+// changed, unless the payload names the contact itself.
 func composeName(bag *Attributes, in []PayloadAttribute) {
-	var parts bool
-	for i := range in {
-		switch in[i].Name {
-		case attrName:
-			return
-		case attrFirstName, attrLastName:
-			parts = true
-		}
-	}
-	if !parts {
+	if slices.ContainsFunc(in, func(a PayloadAttribute) bool { return a.Name == attrName }) {
 		return
 	}
 	first, _ := bag.Get(attrFirstName)
@@ -454,7 +478,8 @@ func composeName(bag *Attributes, in []PayloadAttribute) {
 }
 
 // joinTags returns the tags of a and those of b that are not among them: tags
-// are only ever added by a payload (contract, section 4).
+// are only ever added by a payload (contract, section 4). Those that don't fit
+// into MaxValue are left out.
 func joinTags(a, b Value) Value {
 	if a.IsNull() || a.Raw == b.Raw {
 		return b
@@ -469,11 +494,15 @@ func joinTags(a, b Value) Value {
 		}
 	}
 	out := []byte{'['}
-	for i, t := range have {
-		if i > 0 {
+	for _, t := range have {
+		raw := TextValue(t).Raw
+		if len(out)+len(raw)+len(",]") > MaxValue {
+			continue
+		}
+		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		out = append(out, TextValue(t).Raw...)
+		out = append(out, raw...)
 	}
 	return Value{Type: TypeList, Raw: string(append(out, ']'))}
 }
@@ -727,16 +756,14 @@ func (ws *workset) merge(loser, winner *contactState, rule Rule, at time.Time) e
 
 // keysOf returns the visitor keys of a contact, those of this batch included.
 func (ws *workset) keysOf(cs *contactState) ([]VisitorKey, error) {
+	stored, err := ws.storedKeys(cs)
+	if err != nil {
+		return nil, err
+	}
 	var keys []VisitorKey
-	if !cs.isNew {
-		stored, err := ws.tx.ContactKeys(ws.w, cs.c.ID)
-		if err != nil {
-			return nil, err
-		}
-		for _, k := range stored {
-			if ws.keys[k.Key] == nil { // else it is among the gained, or gone
-				keys = append(keys, k)
-			}
+	for _, k := range stored {
+		if ws.keys[k.Key] == nil { // else it is among the gained, or gone
+			keys = append(keys, k)
 		}
 	}
 	for i, k := range cs.gained {
@@ -745,6 +772,54 @@ func (ws *workset) keysOf(cs *contactState) ([]VisitorKey, error) {
 		}
 	}
 	return keys, nil
+}
+
+// storedKeys returns the visitor keys that a contact has in the store, oldest
+// first. They are read once a batch: some contacts have very many.
+func (ws *workset) storedKeys(cs *contactState) (_ []VisitorKey, err error) {
+	if !cs.isNew && !cs.hasStored {
+		if cs.stored, err = ws.tx.ContactKeys(ws.w, cs.c.ID); err != nil {
+			return nil, err
+		}
+		cs.hasStored = true
+	}
+	return cs.stored, nil
+}
+
+// newestKey returns the key of a contact that was seen first after all others,
+// "" if it has none.
+func (ws *workset) newestKey(cs *contactState) (string, error) {
+	stored, err := ws.storedKeys(cs)
+	if err != nil {
+		return "", err
+	}
+	var newest VisitorKey
+	for _, k := range slices.Backward(stored) {
+		if ws.keys[k.Key] == nil { // else it is among the gained, or gone
+			newest = k
+			break
+		}
+	}
+	for _, ks := range cs.gained {
+		if ks.ContactID != cs.c.ID {
+			continue
+		}
+		k := ks.VisitorKey
+		if from := ws.contacts[ks.from]; !ks.isNew && from != nil {
+			// It moved, which says nothing of when it was first seen.
+			stored, err := ws.storedKeys(from)
+			if err != nil {
+				return "", err
+			}
+			if i := slices.IndexFunc(stored, func(s VisitorKey) bool { return s.Key == k.Key }); i >= 0 {
+				k.CreatedAt = stored[i].CreatedAt
+			}
+		}
+		if cmp.Or(k.CreatedAt.Compare(newest.CreatedAt), cmp.Compare(k.Key, newest.Key)) > 0 {
+			newest = k
+		}
+	}
+	return newest.Key, nil
 }
 
 // mergeState is the journal's picture of both contacts before a merge.
