@@ -200,6 +200,23 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestStopBeforeReady: SIGTERM during the start is no failure either, and
+// leaves data on which the next start works.
+func TestStopBeforeReady(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var out, errs output
+	if code := run(ctx, nil, []string{"CIVGATE_ADDR=127.0.0.1:0", "CIVGATE_DATA=" + data}, &out, &errs); code != exitOK {
+		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+	p := launch(t, data)
+	if status, _, answer := p.post(person(1)); status != http.StatusOK {
+		t.Error(status, answer)
+	}
+}
+
 // TestSecondProcess: two servers on one file would each think that they are
 // alone; the second says so and exits.
 func TestSecondProcess(t *testing.T) {
