@@ -237,6 +237,16 @@ func TestWithoutWidget(t *testing.T) {
 	b.expectConsole("404")
 }
 
+// TestRefusedSite opens the demo of a workspace that takes nothing from its host.
+func TestRefusedSite(t *testing.T) {
+	t.Parallel()
+	settings := gateway.DefaultSettings()
+	settings.Origins = []string{"acme.com"}
+	b := newTab(t, newStackOf(t, web.Demo{}, settings).base, "/demo")
+	b.knows("blank", "Nothing has arrived", "--origins", "127.0.0.1 has to be one of them")
+	b.expectConsole("403")
+}
+
 // TestStreamComesBack cuts the stream, as a restart or a bad line does.
 func TestStreamComesBack(t *testing.T) {
 	t.Parallel()

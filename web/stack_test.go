@@ -45,6 +45,12 @@ func newStack(t *testing.T) *stack {
 // newStackWith starts a stack whose demo differs from the usual in what d sets.
 func newStackWith(t *testing.T, d web.Demo) *stack {
 	t.Helper()
+	return newStackOf(t, d, gateway.DefaultSettings())
+}
+
+// newStackOf is newStackWith for a workspace with other settings.
+func newStackOf(t *testing.T, d web.Demo, settings gateway.Settings) *stack {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	dir := t.TempDir()
 	logs := zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
@@ -52,7 +58,7 @@ func newStackWith(t *testing.T, d web.Demo) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	workspace, err := data.CreateWorkspace(ctx, gateway.Workspace{Name: "Demo", Settings: gateway.DefaultSettings()},
+	workspace, err := data.CreateWorkspace(ctx, gateway.Workspace{Name: "Demo", Settings: settings},
 		gateway.APIKey{Kind: gateway.KeyWidget, Secret: apiKey})
 	if err != nil {
 		t.Fatal(err)

@@ -314,6 +314,7 @@ let followed = '';
 let source = null;
 let retry = 0;
 let waited = 0;
+let unheard = 0; // quarters of a second without anything of this visitor
 let skew = 0; // the server's clock less ours
 let snapshot = null;
 let seen = new Set();
@@ -373,7 +374,14 @@ setInterval(() => {
     blank('The widget didn’t load', `Nothing answers at ${$('widget').src}, or a content blocker stopped it. Allow it for this page and reload.`);
     pulse('trouble', 'No visitor yet');
   }
+  if (followed && !document.hidden && snapshot?.state === 'unknown' && ++unheard === 20) nothingYet();
 }, 250);
+
+/** Says that nothing has come; after five seconds without it, why that may be. */
+function nothingYet() {
+  if (unheard < 20) return blank('Waiting for the first page view', 'The widget is introducing this browser to civgate. It takes less than a second.');
+  blank('Nothing has arrived', `The widget runs, but civgate has taken nothing from it. If the workspace names the sites that may send (civgate workspace set --origins), ${location.hostname} has to be one of them.`);
+}
 
 function blank(title, text, fresh) {
   $('blank').hidden = false;
@@ -407,9 +415,10 @@ function draw(next, key) {
   }
   if (next.state !== 'contact') {
     seen = new Set();
-    blank('Waiting for the first page view', 'The widget is introducing this browser to civgate. It takes less than a second.');
+    nothingYet();
     return;
   }
+  unheard = 0;
   $('blank').hidden = true;
   $('facts').hidden = false;
   part('identity', [next.contact], drawIdentity);
