@@ -64,7 +64,7 @@ func build(t *testing.T, options api.BuildOptions) []byte {
 	t.Helper()
 	options.Bundle = true
 	options.Format = api.FormatIIFE
-	options.Target = api.ES2017
+	options.Target = api.ES2019
 	options.MinifyWhitespace, options.MinifyIdentifiers, options.MinifySyntax = true, true, true
 	options.Charset = api.CharsetASCII
 	options.LegalComments = api.LegalCommentsNone

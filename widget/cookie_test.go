@@ -116,6 +116,35 @@ func TestKeyIsRestored(t *testing.T) {
 	}
 }
 
+// TestCookieOfAFolder covers back ends that set the cookie without naming a path, which is then the folder of their page.
+func TestCookieOfAFolder(t *testing.T) {
+	t.Parallel()
+	g, b := newGateway(t), newTab(t)
+	url := g.at("www.shop.localhost") + "/shop/anonymous"
+	b.open(url)
+	g.wait("the first visit", func() bool { return len(g.messages()) == 1 })
+	b.run(`
+		for (const path of ['/shop', '/shop/', '/shop/anonymous']) document.cookie = '__ca__chat=Survivor12345;path=' + path;
+		userengage('event.handed');
+		UE.resetAuth();
+		userengage('event.a'); userengage('event.b');`)
+	g.upTo("event b")
+	b.open(url)
+	g.wait("the second visit", func() bool { return len(g.messages()) == 6 })
+	all := g.messages()
+	if got := all[1].Envelope.Key; got != "Survivor12345" {
+		t.Errorf("key = %q, want the one handed over", got)
+	}
+	for _, m := range all[2:] {
+		if m.Envelope.Key == "Survivor12345" || m.Envelope.Key != all[2].Envelope.Key {
+			t.Errorf("%s after log-out has key %q, the log-out had %q", m.brief(), m.Envelope.Key, all[2].Envelope.Key)
+		}
+	}
+	if left := cookies(b); len(left) != 1 || left[0].Value != all[2].Envelope.Key {
+		t.Errorf("cookies %v", left)
+	}
+}
+
 // TestKeyOfTheSitesServer covers shops whose back end hands over the key of a merged contact, by a cookie for its host alone.
 func TestKeyOfTheSitesServer(t *testing.T) {
 	t.Parallel()

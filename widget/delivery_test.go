@@ -394,7 +394,7 @@ func TestHidingHandsOverOnce(t *testing.T) {
 	g.wait("the page view", func() bool { return len(g.received()) == 1 })
 	b.run(`
 		userengage('event.a');
-		Object.defineProperty(document, 'visibilityState', {value: 'hidden'});
+		Object.defineProperty(document, 'hidden', {value: true});
 		document.dispatchEvent(new Event('visibilitychange'));
 		document.dispatchEvent(new Event('visibilitychange'));
 		userengage('event.b');

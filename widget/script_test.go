@@ -167,11 +167,28 @@ func TestPublicCalls(t *testing.T) {
 			}},
 		{"init after the start", `UE.init({apiKey: 'A1B2C3', email: 'a@acme.test'})`, []sent{{"update", known(map[string]any{"email": "a@acme.test"}), nil}}},
 		{"refresh that says nothing new", `UE.refresh({apiKey: 'A1B2C3'})`, nil},
+		{"news stay for what civchat says", `civchat.name = 'Old'; userengage('client.update', {name: 'New', plan: 'pro'}); userengage('event.x'); UE.pageHit({name: null}); userengage('event.y')`,
+			[]sent{
+				{"update", known(map[string]any{"name": "New", "plan": "pro"}), nil},
+				{"event x", known(map[string]any{"name": "New"}), map[string]any{}},
+				{"update", known(map[string]any{"name": nil}), nil},
+				{"event y", known(map[string]any{"name": nil}), map[string]any{}},
+			}},
+		{"event with names that steer the script elsewhere", `userengage('event.pay', {state: 'paid', debug: 1, userKey: 'k', $: 2}); userengage('product_event', {product_id: 1, event_type: 'view', state: 'used'})`,
+			[]sent{
+				{"event pay", known(nil), map[string]any{"state": "paid", "debug": 1.0, "userKey": "k", "$": 2.0}},
+				{"product_event view", known(nil), map[string]any{"product_id": 1.0, "event_type": "view", "state": "used"}},
+			}},
+		// The gateway reads five levels, and drops data that has more.
+		{"event as deep as the gateway reads", `userengage('event.deep', {a: {b: {c: {d: {n: 1, e: {}}}}}})`,
+			[]sent{{"event deep", known(nil), map[string]any{"a": map[string]any{"b": map[string]any{"c": map[string]any{"d": map[string]any{"n": 1.0}}}}}}}},
 		{"civchat replaced", `window.civchat = {apiKey: 'A1B2C3', user_id: 'u'}`, []sent{{"update", known(map[string]any{"user_id": "u"}), nil}}},
 		{"civchat replaced without apiKey", `window.civchat = {user_id: 'u'}`, []sent{{"update", known(map[string]any{"user_id": "u"}), nil}}},
 		{"civchat taken away", `window.civchat = null; userengage('event.x')`, []sent{{"event x", known(nil), map[string]any{}}}},
 		{"civchat replaced by the same", `window.civchat = {apiKey: 'A1B2C3'}`, nil},
 		{"queue form after the start", `UE.push(['refresh', {email: 'a@acme.test'}], ['nonsense'])`, []sent{{"update", known(map[string]any{"email": "a@acme.test"}), nil}}},
+		{"queue form of events after the start", `userengage.push(['event.x', {n: 1}], null, ['event.y'])`,
+			[]sent{{"event x", known(nil), map[string]any{"n": 1.0}}, {"event y", known(nil), map[string]any{}}}},
 		{"odd calls", `userengage(); userengage(null, null); userengage({}); userengage('event.a', 'text'); UE.pageHit('x'); UE.refresh(5); UE.push()`,
 			[]sent{{"event a", known(nil), map[string]any{}}}},
 	}
@@ -224,6 +241,74 @@ func TestCallbacks(t *testing.T) {
 	}
 	if key := eval[string](b, `civchat.kept`); key != got[0].Envelope.Key {
 		t.Errorf("civchat.userKey = %q, sent %q", key, got[0].Envelope.Key)
+	}
+}
+
+// TestOnLoadOfTheNextPart is what components of single-page applications do: each sets its own civchat and adds the script.
+func TestOnLoadOfTheNextPart(t *testing.T) {
+	t.Parallel()
+	g, b := newGateway(t), newTab(t)
+	b.before(`window.calls = []; window.civchat = {apiKey: 'A1B2C3', onLoad() { calls.push('first'); }};`)
+	b.open(g.site("/empty"))
+	b.include(g)
+	b.include(g)
+	b.run(`window.civchat = {apiKey: 'A1B2C3', onLoad() { calls.push('second'); }};`)
+	b.include(g)
+	b.include(g)
+	if diff := cmp.Diff([]string{"page"}, briefs(g.through(b))); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"first", "second"}, eval[[]string](b, `calls`)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestOtherLibraries opens pages whose libraries have the script's global names, or replace methods of the language.
+func TestOtherLibraries(t *testing.T) {
+	t.Parallel()
+	cases := []struct{ name, before string }{
+		{"an editor that is called UE", `window.UE = {getEditor: () => 'editor'};`},
+		{"Prototype", `
+			Array.from = (iterable) => Array.prototype.slice.call(Object(iterable));
+			Array.prototype.toJSON = function () { return '[' + this.join() + ']'; };
+			String.prototype.toJSON = function () { return '"' + this + '"'; };`},
+		{"MooTools", `Array.from = (item) => item == null ? [] : item.length === undefined ? [item] : Array.prototype.slice.call(item);`},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g, b := newGateway(t), newTab(t)
+			b.before(`window.civchat = {apiKey: 'A1B2C3', tags: ['a', 'b']};` + c.before)
+			b.open(g.site("/empty"))
+			b.include(g)
+			got := g.through(b)
+			if diff := cmp.Diff([]string{"page"}, briefs(got)); diff != "" {
+				t.Fatal(diff)
+			}
+			if diff := cmp.Diff(map[string]any{"apiKey": "A1B2C3", "tags": []any{"a", "b"}}, got[0].Body); diff != "" {
+				t.Error(diff)
+			}
+			if e := got[0].Envelope; !uuid7.MatchString(e.ID) || !visitorKey.MatchString(e.Key) {
+				t.Errorf("id %q, key %q", e.ID, e.Key)
+			}
+			if c.name == "an editor that is called UE" && eval[string](b, `UE.getEditor()`) != "editor" {
+				t.Error("the editor is gone")
+			}
+			// What waits behind a request goes by beacon, here as on other pages.
+			hang := make(chan struct{})
+			defer close(hang)
+			g.decide(func(r request) answer {
+				if r.Messages[0].Envelope.Name == "hangs" {
+					return answer{After: hang}
+				}
+				return answer{}
+			})
+			b.run(`userengage('event.hangs')`)
+			g.wait("the request that hangs", func() bool { return len(g.messages()) == 3 })
+			b.run(`userengage('event.last')`)
+			b.open(g.at("other.localhost") + "/empty")
+			g.upTo("event last")
+		})
 	}
 }
 

@@ -16,7 +16,13 @@
 //     leaves at once.
 //   - Fragments count as pages only when they are routes ("#/x", "#!/x"); others aren't even sent, they may hold secrets.
 //   - A call that names a person (user_id or email) is written into window.civchat, so that later page views speak of the
-//     same person; when it names another person, the attributes of the one before are dropped first.
+//     same person; when it names another person, the attributes of the one before are dropped first. Of other calls only
+//     what civchat has too is written there, or the next message would bring back the old value; the rest is said once.
+//   - Libraries that sites still have (Prototype, MooTools) replace Array.from and give arrays a toJSON: the script relies
+//     on neither. A library that is called UE keeps its own members beside the calls.
+//   - Included again, the script calls the onLoad of a civchat that replaced the first one, as a fresh start would: parts of
+//     single-page applications wait for it.
+//   - Browsers from 2018 on (ES2019 syntax): those before have no keepalive either.
 //   - The budget is 4 KiB gzip. Features compete for it; the test says when they lose.
 package widget
 

@@ -1,9 +1,12 @@
 // Console lines for whoever sets the snippet up: only with civchat.debug, else the script is silent.
 
+/** The page's window, with all that pages put there. */
+export const w = window as any;
+
 export function log(text: string, detail?: unknown): void {
   try {
-    if ((window as any).civchat.debug) console.log('civgate: ' + text, detail);
-  } catch (e) {
+    if (w.civchat.debug) console.log('civgate: ' + text, detail);
+  } catch {
     // No civchat yet, or one that throws.
   }
 }

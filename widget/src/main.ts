@@ -8,17 +8,15 @@
 //   transport.ts  the queue and its delivery
 //   storage.ts    localStorage, or memory where it is blocked
 //   debug.ts      console lines with civchat.debug
-import { Wire, isOther, message, messageId, personal, wire } from './payload';
+import { Wire, isOther, message, messageId, wire } from './payload';
 import { arrive, current, renew } from './visitor';
 import { address, count, justCounted, referrer, watch } from './page';
 import { leave, open, push, retry } from './transport';
-import { guard, log } from './debug';
-
-const w = window as any;
+import { guard, log, w } from './debug';
 
 /** The product events that the contract knows (usercom-contract 1.3). */
 const productEvent =
-  /^(add|add to cart|add to observation|checkout|checkout option|click|detail|liking|order|promo click|purchase|refund|remove|reservation|return|view)$/;
+  /^(add( to (cart|observation))?|checkout( option)?|(promo )?click|detail|liking|order|purchase|re(fund|move|servation|turn)|view)$/;
 
 const enum Limit {
   /** Calls that came before civchat did; more than this many are not a page's work. */
@@ -39,6 +37,7 @@ function boot(): void {
   let sent = '';
   let told = '';
   let toldTo: any;
+  let loadedFor: any;
   let unwatch = () => {};
   let release = () => {};
   let pollTime = 200;
@@ -65,31 +64,28 @@ function boot(): void {
 
   /** Writes what a call said into civchat, so that later page views speak of the same person. */
   const become = (data: Wire, forget: boolean): void => {
-    const old = w.civchat || {};
-    const kept: Wire = {};
-    let target = old;
-    for (const name of Object.keys(old)) {
-      // Asked this way, a getter of the page isn't run.
-      const value = Object.getOwnPropertyDescriptor(old, name)!.value;
-      if (!forget || name == 'apiKey' || !personal(name, value)) kept[name] = value;
-      else if (!Reflect.deleteProperty(old, name)) target = kept;
-    }
-    try {
-      Object.assign(target, data);
-    } catch (e) {
-      // A frozen object: go on with a copy.
-      target = Object.assign(kept, data);
-    }
-    w.civchat = target;
+    let target = w.civchat || {};
+    // A frozen object: go on with a copy.
+    if (!Object.isExtensible(target)) target = { ...target };
+    // What was never sent, such as callbacks and steering keys, is the page's and stays.
+    if (forget) for (const name of Object.keys(wire(target))) if (name != 'apiKey') delete target[name];
+    Object.assign(target, data);
+    if (target != w.civchat) w.civchat = target;
   };
 
-  /** Takes over a call's identity. Another person must not inherit the attributes of the one before. */
+  /**
+   * Takes over who a call names, and what it says of attributes that civchat has: the next message would bring back the
+   * old ones. Another person must not inherit the attributes of the one before.
+   */
   const meet = (data: Wire): void => {
-    if ('user_id' in data || 'email' in data) become(data, isOther(wire(w.civchat), data));
+    const now = wire(w.civchat);
+    const said: Wire = {};
+    for (const name of Object.keys(data)) if (data.user_id || data.email || name in now) said[name] = data[name];
+    become(said, isOther(now, data));
   };
 
   /** What civchat and a call say; a civchat that was replaced may lack the apiKey of the start. */
-  const attributes = (data?: Wire): Wire => Object.assign({ apiKey }, wire(w.civchat), data);
+  const attributes = (data?: Wire): Wire => ({ apiKey, ...wire(w.civchat), ...data });
 
   const send = (type: string, data?: Wire, name?: string, info?: Wire): void => {
     const now = Date.now();
@@ -104,7 +100,7 @@ function boot(): void {
       url: cut(address()),
       path: cut(location.pathname),
       title: cut(document.title),
-      referrer: cut(referrer()),
+      referrer: cut(referrer),
       name,
       data: info,
     });
@@ -123,6 +119,13 @@ function boot(): void {
     if (JSON.stringify(attributes(data)) != sent) send('update', data);
   };
 
+  // Included again, the script tells a civchat that replaced the first one: a part of the page may wait for it.
+  w.__civgate = () => {
+    if (!started || loadedFor == w.civchat) return;
+    loadedFor = w.civchat;
+    callback('onLoad');
+  };
+
   /** Starts as soon as there is an apiKey and the page is more than a preparation of the browser. */
   const start = guard(() => {
     if (started || !alive || !(apiKey = wire(w.civchat).apiKey)) return;
@@ -130,19 +133,18 @@ function boot(): void {
     started = true;
     arrive();
     view();
-    unwatch = watch(() => view(), leave, retry);
+    unwatch = watch(view, leave, retry);
     held.forEach((call) => call());
-    callback('onLoad');
+    w.__civgate();
   });
 
   /** Notices a civchat that is set or replaced later; where the page forbids that, poll finds it. */
   const intercept = guard(() => {
     const now = Object.getOwnPropertyDescriptor(w, 'civchat');
-    if (now && !(now.configurable && 'value' in now)) return;
+    if (now && (now.get || !now.configurable)) return;
     let value = w.civchat;
     Object.defineProperty(w, 'civchat', {
       configurable: true,
-      enumerable: true,
       get: () => value,
       set(next) {
         value = next;
@@ -192,7 +194,17 @@ function boot(): void {
     send('reset');
   });
 
-  const event = (name: string, info: Wire, type: string): void => ready(() => send(type, {}, name, info));
+  const event = (name: string, data: unknown, type: string): void => {
+    // It lies one level deeper in the message than attributes do, and may use every name.
+    const info = wire(data, [0, data]);
+    ready(() => send(type, {}, name, info));
+  };
+
+  /** The array form of calls, which a page goes on with when its stub was an array. */
+  const queue =
+    (work: (name: string, data: unknown) => void) =>
+    (...calls: any[]) =>
+      calls.forEach(guard((call) => work(call[0], call[1])));
 
   const UE: Record<string, (...args: any[]) => void> = {
     pageHit: method((data) => {
@@ -215,17 +227,16 @@ function boot(): void {
       release();
       delete w.__civgate;
     }),
-    push: (...calls: any[]) => calls.forEach(guard((call) => UE[call[0]](call[1]))),
+    push: queue((name, data) => UE[name](data)),
   };
 
-  const userengage = guard((name: string, data?: unknown) => {
+  const userengage: any = guard((name: string, data?: unknown) => {
     if (!alive) return;
     if (/^event\../.test(name)) {
-      event(name.slice(6), wire(data), 'event');
+      event(name.slice(6), data, 'event');
     } else if (name == 'product_event') {
-      for (const item of [].concat(data as any)) {
-        const one = wire(item);
-        if (one.product_id && productEvent.test(one.event_type as string)) event(one.event_type as string, one, name);
+      for (const item of [].concat(data as any) as any[]) {
+        if (item && item.product_id && productEvent.test(item.event_type)) event(item.event_type, item, name);
         else log('invalid call', item);
       }
     } else if (name == 'client.update') {
@@ -239,20 +250,22 @@ function boot(): void {
     }
   });
 
+  userengage.push = queue(userengage);
+
   /** The calls that a stub has collected, in an array of its own or under q. */
   const early = (stub: any): any[] => [].concat((stub && stub.q) || stub || []);
   const methods = early(w.UE);
   const calls = early(w.userengage);
-  w.UE = UE;
+  // Some pages have another library under this name.
+  w.UE = { ...w.UE, ...UE };
   w.userengage = userengage;
   intercept();
   UE.push(...methods);
-  calls.forEach(guard((call) => userengage(call[0], call[1])));
+  userengage.push(...calls);
   poll();
 }
 
 guard(() => {
-  if (w.__civgate) return;
-  w.__civgate = 1;
-  boot();
+  if (w.__civgate) w.__civgate();
+  else boot();
 })();

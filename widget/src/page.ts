@@ -14,16 +14,12 @@ const enum Time {
 
 let counted = '';
 let countedAt = 0;
-let from = document.referrer;
+/** The address before this one: of the site that led here, or of the last page view of this page. */
+export let referrer = document.referrer;
 
 /** The current address without a fragment that is no route. */
 export function address(): string {
   return location.href.replace(/#(?!!?\/).*/, '');
-}
-
-/** The address before this one: of the site that led here, or of the last page view of this page. */
-export function referrer(): string {
-  return from;
 }
 
 /** Reports whether the current address was counted within the last moment, whoever asked for it. */
@@ -34,7 +30,7 @@ export function justCounted(): boolean {
 /** Notes that the current address is counted now. */
 export function count(): void {
   const now = address();
-  if (counted && counted != now) from = counted;
+  if (counted && counted != now) referrer = counted;
   counted = now;
   countedAt = performance.now();
 }
@@ -53,7 +49,7 @@ export function watch(view: () => void, leave: (closing: boolean) => void, onlin
   });
   const moved = () => {
     clearTimeout(timer);
-    timer = window.setTimeout(settle, Time.settle);
+    timer = setTimeout(settle, Time.settle);
   };
   const on = (target: EventTarget, name: string, work: (event: any) => void) => {
     const safe = guard(work);
@@ -85,7 +81,7 @@ export function watch(view: () => void, leave: (closing: boolean) => void, onlin
     leave(true);
   });
   on(document, 'visibilitychange', () => {
-    if (document.visibilityState == 'hidden') {
+    if (document.hidden) {
       settle();
       leave(false);
     }

@@ -17,31 +17,27 @@ const enum Limit {
 /** Keys of window.civchat that steer the script and are no attributes. */
 const steering = /^(state|debug|userKey|\$)$/;
 
-/** Reports whether a key of window.civchat says something about the visitor, so that it is sent, and forgotten at log-out. */
-export function personal(name: string, value: unknown): boolean {
-  return !steering.test(name) && typeof value != 'function';
-}
-
 /**
  * Copies what JSON can say out of any object: a date becomes its ISO text, a BigInt its digits. Left out are
  * undefined, functions, symbols, NaN, DOM nodes, windows, cycles and everything whose getter throws. null stays, because
- * it clears an attribute. Never throws.
+ * it clears an attribute. Never throws. The objects above the source count as depth; below any, all names are data.
  */
-export function wire(source: unknown): Wire {
+export function wire(source: unknown, above: unknown[] = [source]): Wire {
   let left = Limit.values;
 
   const copy = (value: any, above: unknown[]): unknown => {
+    if (left-- < 0) return undefined;
     const type = typeof value;
-    if (type == 'string') return value.length > Limit.text ? undefined : value;
-    if (type == 'boolean' || value === null) return value;
-    if (type == 'number') return isFinite(value) ? value : undefined;
-    if (type == 'bigint') return String(value);
+    if (value === null || type == 'boolean' || (type == 'number' && isFinite(value)) || (type == 'string' && value.length <= Limit.text)) return value;
+    if (type == 'bigint') return '' + value;
     if (type != 'object' || above.length > Limit.depth || above.indexOf(value) >= 0) return undefined;
     if (value.nodeType || value.window === value) return undefined;
     const here = above.concat([value]);
     if (Array.isArray(value)) {
-      const list: unknown[] = [];
-      for (let i = 0; i < value.length && left-- > 0; i++) {
+      // Old libraries put a toJSON on every array, which would make a text of the list.
+      const list: any = [];
+      list.toJSON = 0;
+      for (let i = 0; i < value.length; i++) {
         const item = copy(value[i], here);
         if (item !== undefined) list.push(item);
       }
@@ -58,13 +54,12 @@ export function wire(source: unknown): Wire {
   const fields = (value: any, above: unknown[]): Wire => {
     const out: Wire = {};
     for (const name of Object.keys(value)) {
-      if (left-- <= 0) break;
       try {
-        if (above.length > 1 || personal(name, 0)) {
+        if (above.length > 1 || !steering.test(name)) {
           const item = copy(value[name], above);
           if (item !== undefined) out[name] = item;
         }
-      } catch (e) {
+      } catch {
         // A getter of the page threw: only this key is lost.
       }
     }
@@ -72,8 +67,8 @@ export function wire(source: unknown): Wire {
   };
 
   try {
-    return source && typeof source == 'object' ? fields(source, [source]) : {};
-  } catch (e) {
+    return source && typeof source == 'object' ? fields(source, above) : {};
+  } catch {
     return {};
   }
 }
@@ -97,7 +92,7 @@ export function size(text: string): number {
 export function message(attributes: Wire, envelope: Wire): string {
   const { apiKey, user_id, email } = attributes;
   for (const body of [attributes, { apiKey, user_id, email }]) {
-    const text = JSON.stringify(Object.assign({}, body, { $: envelope }));
+    const text = JSON.stringify({ ...body, $: envelope });
     if (size(text) <= Limit.message) return text;
   }
   return '';
@@ -105,7 +100,7 @@ export function message(attributes: Wire, envelope: Wire): string {
 
 /** The milliseconds that a Retry-After header asks for, as seconds or as a date (RFC 9110, 10.2.3); 0 when it says nothing. */
 export function retryAfter(header: string | null, now: number): number {
-  const wait = header ? (+header >= 0 ? +header * 1000 : Date.parse(header) - now) : 0;
+  const wait = +header! >= 0 ? +header! * 1000 : Date.parse(header!) - now;
   return wait > 0 ? wait : 0;
 }
 
@@ -116,12 +111,12 @@ export function messageId(now: number): string {
   // A clock that was set back must not put new messages before older ones, unless it was far off.
   last = now > last || last - now > 60000 ? now : last + 1;
   const time = last.toString(16).padStart(12, '0');
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${random(3, 16)}-8${random(3, 16)}-${random(12, 16)}`;
+  return `${time.replace(/.{8}/, '$&-')}-7${random(3, 16)}-8${random(3, 16)}-${random(12, 16)}`;
 }
 
-/** Random digits of the given base (16 or 36): 36 makes visitor keys. */
+/** Random digits of the given base (16 or 36): 36 makes visitor keys. Libraries replace Array.from by a lesser one. */
 export function random(length: number, base: number): string {
-  const bytes = new Uint8Array(length);
-  crypto.getRandomValues(bytes);
-  return Array.from(bytes, (byte) => (byte % base).toString(base)).join('');
+  let digits = '';
+  crypto.getRandomValues(new Uint8Array(length)).forEach((byte) => (digits += (byte % base).toString(base)));
+  return digits;
 }

@@ -3,21 +3,21 @@
 /** Prefix of everything that the script stores, and the name of the cookie and its mirror. */
 export const cookieName = '__ca__chat';
 
-const memory: Record<string, string> = {};
+const memory: Record<string, any> = {};
 
 export function get(name: string): string | null {
   try {
     return memory[name] || localStorage.getItem(name);
-  } catch (e) {
+  } catch {
     return null;
   }
 }
 
-export function set(name: string, value: string): void {
+export function set(name: string, value: any): void {
   try {
     localStorage.setItem(name, value);
     delete memory[name];
-  } catch (e) {
+  } catch {
     memory[name] = value;
   }
 }
@@ -26,7 +26,7 @@ export function remove(name: string): void {
   delete memory[name];
   try {
     localStorage.removeItem(name);
-  } catch (e) {
+  } catch {
     // Blocked: it was in memory only.
   }
 }
@@ -36,7 +36,7 @@ export function names(prefix: string): string[] {
   let all = Object.keys(memory);
   try {
     all = all.concat(Object.keys(localStorage));
-  } catch (e) {
+  } catch {
     // Blocked: memory is all there is.
   }
   return all.filter((name) => name.startsWith(prefix)).sort();

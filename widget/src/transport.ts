@@ -37,7 +37,7 @@ let fails = 0;
 
 /** The milliseconds until a stored time. More than could have been stored means that the clock was set back: then 0. */
 function left(name: string, most: number): number {
-  const ms = +(get(name) || 0) - Date.now();
+  const ms = +get(name)! - Date.now();
   return ms > 0 && ms <= most ? ms : 0;
 }
 
@@ -60,7 +60,7 @@ function waiting(): string[] {
 }
 
 /** Takes the first messages that fit in one request. */
-function batch(from: string[], most: number): { taken: string[]; body: string } {
+function batch(from: string[], most: number): [string[], string] {
   const taken: string[] = [];
   const texts: string[] = [];
   let bytes = 0;
@@ -73,35 +73,32 @@ function batch(from: string[], most: number): { taken: string[]; body: string } 
     taken.push(name);
     texts.push(text);
   }
-  return { taken, body: texts.length > 1 ? '[' + texts.join() + ']' : texts[0] };
-}
-
-function post(body: string): Promise<Response> {
-  return new Promise((done, failed) => {
-    setTimeout(failed, Limit.answer);
-    // A text body is a simple request: no preflight. Browsers bound what may outlive the page, so a second try does without.
-    fetch(target, { method: 'POST', body, keepalive: !fails, credentials: 'omit' }).then(done, failed);
-  });
+  return [taken, texts.length > 1 ? '[' + texts.join() + ']' : texts[0]];
 }
 
 /** Sends until nothing waits or the gateway can't take more. */
 async function drain(): Promise<void> {
   for (let most: number = Limit.batch; target; ) {
-    if (leased) set(lock, '' + (Date.now() + Limit.lease));
-    const { taken, body } = batch(waiting(), most);
+    if (leased) set(lock, Date.now() + Limit.lease);
+    const [taken, body] = batch(waiting(), most);
     if (!taken.length) return;
-    taken.forEach((name) => fresh.delete(name));
+    taken.forEach(fresh.delete, fresh);
 
     let status = 0;
     let asked = 0;
     let results: any;
     try {
-      const answer = await post(body);
-      status = answer.status;
-      asked = Math.min(retryAfter(answer.headers.get('Retry-After'), Date.now()), Limit.silence);
-      results = (await answer.json()).results;
-    } catch (e) {
-      // No answer, or one without a body to read: the status decides.
+      await Promise.race([
+        // A text body is a simple request: no preflight. Browsers bound what may outlive the page, so a second try does without.
+        fetch(target, { method: 'POST', body, keepalive: !fails, credentials: 'omit' }).then(async (answer) => {
+          status = answer.status;
+          asked = Math.min(retryAfter(answer.headers.get('Retry-After'), Date.now()), Limit.silence);
+          results = (await answer.json()).results;
+        }),
+        new Promise((_, late) => setTimeout(late, Limit.answer)),
+      ]);
+    } catch {
+      // No answer, or one without a body to read, even one that never ends: the status decides.
     }
     let again = !status || status == 429 || status >= 500;
     if (!again && status >= 400) {
@@ -115,7 +112,7 @@ async function drain(): Promise<void> {
     taken.forEach((name, i) => {
       const error = results && results[i] && results[i].error;
       if (error) log('refused', error);
-      if (again || (error && /^(rate_limited|unavailable)$/.test(error.code))) {
+      if (again || (error && /rate_limited|unavailable/.test(error.code))) {
         fresh.add(name);
         asked = asked || -1;
       } else {
@@ -123,7 +120,7 @@ async function drain(): Promise<void> {
       }
     });
     if (asked) {
-      if (asked > 0) set(silence, '' + (Date.now() + asked));
+      if (asked > 0) set(silence, Date.now() + asked);
       return later((asked > 0 ? asked : Math.min(2 ** fails++ * 1e3, Limit.backoff)) * (1 + Math.random() / 2));
     }
     fails = 0;
@@ -134,7 +131,7 @@ async function drain(): Promise<void> {
 async function alone(): Promise<void> {
   try {
     await navigator.locks.request(lock, drain);
-  } catch (e) {
+  } catch {
     // No locks here. The lease is not atomic; should two tabs take it, the gateway drops what comes twice.
     if (left(lock, Limit.lease)) return later(500);
     leased = true;
@@ -149,10 +146,7 @@ function release(): void {
 }
 
 function later(ms: number): void {
-  timer = window.setTimeout(() => {
-    timer = 0;
-    flush();
-  }, ms);
+  timer = setTimeout(retry, ms);
 }
 
 /** Sends what waits, unless it is being sent or has to wait. */
@@ -168,7 +162,7 @@ export function flush(): void {
   });
 }
 
-/** Sends at once, without waiting for the next try: the network is back. */
+/** Sends without waiting any longer: it is time, or the network is back. */
 export function retry(): void {
   clearTimeout(timer);
   timer = 0;
@@ -193,9 +187,9 @@ export function leave(closing: boolean): void {
   if (closing) release();
   if (left(silence, Limit.silence)) return;
   for (;;) {
-    const { taken, body } = batch(Array.from(fresh).sort(), Limit.batch);
+    const [taken, body] = batch([...fresh].sort(), Limit.batch);
     if (!taken.length || !navigator.sendBeacon(target, body)) return;
-    taken.forEach((name) => fresh.delete(name));
+    taken.forEach(fresh.delete, fresh);
   }
 }
 

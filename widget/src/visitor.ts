@@ -20,17 +20,15 @@ function cookies(name: string): string[] {
       .split('; ')
       .filter((pair) => pair.startsWith(name + '='))
       .map((pair) => pair.slice(name.length + 1));
-  } catch (e) {
+  } catch {
     return [];
   }
 }
 
-function setCookie(name: string, value: string, age: number, on: string): void {
+function setCookie(name: string, value: string, age: number, on: string, path = '/'): void {
   try {
-    document.cookie =
-      name + '=' + value + ';path=/;max-age=' + age + ';samesite=lax' +
-      (on && ';domain=' + on) + (location.protocol == 'https:' ? ';secure' : '');
-  } catch (e) {
+    document.cookie = `${name}=${value};path=${path};max-age=${age};samesite=lax` + (on && ';domain=' + on) + (location.protocol == 'https:' ? ';secure' : '');
+  } catch {
     // A sandboxed page has no cookies.
   }
 }
@@ -38,13 +36,13 @@ function setCookie(name: string, value: string, age: number, on: string): void {
 /** The domains that a cookie of this page could be on: the widest first, at last '' for this host alone. */
 function domains(): string[] {
   const labels = location.hostname.split('.');
-  return [''].concat(labels.map((_, i) => labels.slice(i).join('.'))).reverse();
+  return ['', ...labels.map((_, i) => labels.slice(i).join('.'))].reverse();
 }
 
 /** Reports whether the browser takes a cookie on a domain: it refuses public suffixes. */
-function takes(on: string): boolean {
+function takes(on: string): unknown {
   setCookie(probe, '1', 9, on);
-  const taken = cookies(probe).length > 0;
+  const taken = cookies(probe)[0];
   setCookie(probe, '', 0, on);
   return taken;
 }
@@ -52,8 +50,11 @@ function takes(on: string): boolean {
 function keep(next: string): void {
   key = next;
   if (domain === undefined) domain = domains().find(takes) || '';
-  // A cookie on a narrower domain, such as one that the site's server has set, would hide the new key.
-  for (const on of domains()) if (on != domain) setCookie(cookieName, '', 0, on);
+  // A cookie on a narrower domain or path, such as one that the site's server has set, would hide the new key. A path can
+  // end with a slash or without; of "/a/b" there are "/a/b", "/a/", "/a" and "/".
+  let path = cookies(cookieName).some((one) => one != key) ? location.pathname : '/';
+  for (; path; path = path.replace(/\/$|[^/]+$/, ''))
+    for (const on of domains()) if (on + path != domain + '/') setCookie(cookieName, '', 0, on, path);
   setCookie(cookieName, key, Age.year, domain);
   set(cookieName, key);
 }
