@@ -235,7 +235,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	if c.APIKey != "" && !isKey(c.APIKey, 4, 64) {
-		return bad("api_key", "use 4 to 64 letters and digits")
+		return bad("api_key", "use 4 to 64 letters, digits, - or _")
 	}
 	if c.RESTToken != "" && !isKey(c.RESTToken, 20, 128) {
 		return bad("rest_token", "use 20 to 128 letters, digits, - or _")

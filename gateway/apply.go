@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"strings"
@@ -432,9 +431,12 @@ func (p *Payload) silent() bool {
 // Forget deletes what has served its time: message ids older than 7 days. It
 // does a bounded piece of work and is meant to be called every few seconds.
 func (g *Gateway) Forget(ctx context.Context) error {
-	_, err := g.store.ForgetMessages(ctx, g.clock().Add(-messageMemory), 20_000)
-	if err != nil && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("forget old message ids: %w", err)
+	// In small steps, so that no batch waits long for its turn. Together they keep
+	// up with a gateway that takes 20,000 payloads a second, at a call every 10.
+	for range 10 {
+		if _, err := g.store.ForgetMessages(ctx, g.clock().Add(-messageMemory), 20_000); err != nil {
+			return fmt.Errorf("forget old message ids: %w", err)
+		}
 	}
 	return nil
 }

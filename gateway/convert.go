@@ -40,8 +40,9 @@ import (
 
 // Limits of a value.
 const (
-	// MaxValue is how many bytes of canonical JSON a value may have.
-	MaxValue = 8 << 10
+	// MaxValue is how many bytes of canonical JSON a value may have: a text of
+	// 8 KiB and its quotes.
+	MaxValue = 8<<10 + 2
 	// MaxDepth is how many arrays and objects a value may have around its
 	// innermost scalar.
 	MaxDepth = 5

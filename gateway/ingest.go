@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -99,26 +100,36 @@ func (g *Gateway) check(ctx context.Context, body []byte, origin string) (*Paylo
 }
 
 // checkTypes warns about custom attributes whose values don't fit the type
-// that they have in the workspace, up to MaxWarnings in all.
+// that they have in the workspace, and about new ones beyond
+// maxCustomAttributes, up to MaxWarnings in all.
 func checkTypes(warnings []Warning, defs defSet, entity Entity, prefix string, in []PayloadAttribute) []Warning {
+	full := len(defs) >= maxCustomAttributes && defs.count(entity) >= maxCustomAttributes
 	for i := range in {
 		a := &in[i]
 		if a.Value.IsNull() {
 			continue
 		}
-		def := defs[DefKey{entity, a.Name}]
-		if def == nil || def.Type == a.Value.Type {
+		var w Warning
+		switch def := defs[DefKey{entity, a.Name}]; {
+		case def == nil && !full:
 			continue
-		}
-		if _, ok := Convert(a.Value, def.Type); ok {
+		case def == nil:
+			if _, standard := Standard(entity, a.Name); standard {
+				continue
+			}
+			w = Warning{Code: WarnTooMany, Message: fmt.Sprintf("the workspace has %d custom attributes already; this one was left out", maxCustomAttributes)}
+		case def.Type == a.Value.Type:
 			continue
+		default:
+			if _, ok := Convert(a.Value, def.Type); ok {
+				continue
+			}
+			w = Warning{Code: WarnTypeMismatch, Message: "the attribute is of type " + def.Type.String() + "; this value can't be read as one and was left out"}
 		}
+		w.Field = prefix + a.Label
 		switch n := len(warnings); {
 		case n < MaxWarnings-1:
-			warnings = append(warnings, Warning{
-				Field: prefix + a.Label, Code: "type_mismatch",
-				Message: "the attribute is of type " + def.Type.String() + "; this value can't be read as one and was left out",
-			})
+			warnings = append(warnings, w)
 		case n == MaxWarnings-1:
 			return append(warnings, Warning{Code: WarnTooMany, Message: "there is more to say about this payload; correct these first"})
 		default:

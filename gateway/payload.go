@@ -76,6 +76,7 @@ const (
 	WarnTooMany      = "too_many"           // attributes, companies or warnings
 	WarnNumberRange  = "number_range"       // a number beyond float64, alone or inside a value
 	WarnNoName       = "missing_name"       // an event without a name, taken as an update
+	WarnTypeMismatch = "type_mismatch"      // a value that doesn't fit the type of its custom attribute
 	WarnNoIdentifier = "missing_company_id" // a company that can't be told from others
 )
 

@@ -16,6 +16,10 @@ import (
 // definitions without end.
 const maxCustomAttributes = 1000
 
+// maxMemberships is how many companies a contact may have at a time: a page
+// that makes up a company_id a view must not make its contact ever slower.
+const maxMemberships = 1000
+
 // workset is what a batch knows and has changed of one workspace: loaded
 // rows, indexed as payloads ask for them, and the difference to write.
 // It lives for one transaction and is not safe for concurrent use.
@@ -74,6 +78,17 @@ type companyState struct {
 // defSet holds the attribute definitions of a workspace. A published one is
 // never changed.
 type defSet map[DefKey]*AttributeDef
+
+// count returns how many definitions an entity has.
+func (s defSet) count(entity Entity) int {
+	n := 0
+	for k := range s {
+		if k.Entity == entity {
+			n++
+		}
+	}
+	return n
+}
 
 func newWorkset(tx Tx, w *Workspace, defs defSet, sizeHint int) *workset {
 	ws := &workset{
@@ -602,7 +617,7 @@ func (ws *workset) findCompany(cs *contactState, cp *CompanyPayload) (*companySt
 // link makes the contact an employee and reports whether they were not. The
 // first company becomes the primary one; a later one never takes its place.
 func (ws *workset) link(cs *contactState, id CompanyID, source Source, by string, at time.Time) bool {
-	primary := true
+	primary, current := true, 0
 	for _, m := range cs.memberships {
 		if m.ended {
 			continue
@@ -611,6 +626,10 @@ func (ws *workset) link(cs *contactState, id CompanyID, source Source, by string
 			return false
 		}
 		primary = primary && !m.Primary
+		current++
+	}
+	if current >= maxMemberships {
+		return false
 	}
 	cs.memberships = append(cs.memberships, &memberState{isNew: true, Membership: Membership{
 		WorkspaceID: ws.w, ContactID: cs.c.ID, CompanyID: id, Source: source, Primary: primary, Since: at, By: by,

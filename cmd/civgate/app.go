@@ -135,6 +135,18 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
+	// The address comes before the workspace: who can't have it starts again, and
+	// must not have missed the token, which is shown once.
+	listener, err := net.Listen("tcp", cfg.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("addr: %w", err)
+	}
+	a.addr = listener.Addr()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, listener.Close())
+		}
+	}()
 	if a.first, err = firstWorkspace(ctx, a.store, cfg); err != nil {
 		return nil, err
 	}
@@ -152,16 +164,11 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", cfg.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("addr: %w", err)
-	}
-	a.addr = listener.Addr()
 	a.server = newServer(handler, log)
 	if cfg.DebugAddr != "" {
 		debugListener, err := net.Listen("tcp", cfg.DebugAddr)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("debug_addr: %w", err), listener.Close())
+			return nil, fmt.Errorf("debug_addr: %w", err)
 		}
 		a.debug = newServer(profiler(), log)
 		a.serveOn(a.debug, debugListener)

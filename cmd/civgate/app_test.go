@@ -266,6 +266,38 @@ func TestWrongStart(t *testing.T) {
 	}
 }
 
+// TestTokenAfterBusyPort: who could not have the port at the very first start
+// has not seen the REST token yet, so the next start shows it.
+func TestTokenAfterBusyPort(t *testing.T) {
+	t.Parallel()
+	busy := launch(t, t.TempDir())
+	env := func(addr, data string) []string { return []string{"CIVGATE_ADDR=" + addr, "CIVGATE_DATA=" + data} }
+	data := t.TempDir()
+	var out, errs output
+	if code := run(context.Background(), nil, env(strings.TrimPrefix(busy.origin, "http://"), data), &out, &errs); code != exitFailed {
+		t.Fatalf("exit code %d on a busy port", code)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	var out2, errs2 output
+	go func() {
+		defer close(done)
+		run(ctx, nil, env("127.0.0.1:0", data), &out2, &errs2)
+	}()
+	for !readyLine.MatchString(out2.String()) {
+		select {
+		case <-done:
+			t.Fatalf("it ended: %s", errs2.String())
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	cancel()
+	<-done
+	if !regexp.MustCompile(`REST token: +[0-9a-f]{64}\n`).MatchString(out2.String()) {
+		t.Errorf("the token is not shown:\n%s", &out2)
+	}
+}
+
 // TestDataLocked: while another process holds a write transaction on the data,
 // payloads are still accepted, and applied afterwards.
 func TestDataLocked(t *testing.T) {
