@@ -339,7 +339,7 @@ func TestRoutes(t *testing.T) {
 		{"pushState to the same address", `history.pushState({n: 1}, '');`, nil},
 		{"a redirect counts once", `history.pushState(0, '', '/a'); history.replaceState(0, '', '/b');`, []string{"/b Anonymous"}},
 		{"there and back in one go is no visit", `history.pushState(0, '', '/a'); history.pushState(0, '', '/anonymous');`, nil},
-		{"back", `history.pushState(0, '', '/a');` + settled + `history.back();`, []string{"/a Anonymous", "/anonymous Anonymous"}},
+		{"back", `history.pushState(0, '', '/a');` + settled + `await new Promise((done) => { addEventListener('popstate', done, {once: true}); history.back(); });`, []string{"/a Anonymous", "/anonymous Anonymous"}},
 		{"an anchor is the same page", `location.hash = '#part'; history.pushState(0, '', '#other');`, nil},
 		{"a route in the fragment", `location.hash = '#/orders';` + settled + `location.hash = '#!/people';`, []string{"/anonymous#/orders Anonymous", "/anonymous#!/people Anonymous"}},
 		{"pageHit after pushState counts once", `history.pushState(0, '', '/a'); UE.pageHit({apiKey: 'A1B2C3'});`, []string{"/a Anonymous"}},
