@@ -105,7 +105,10 @@ func (t *target) drained(ctx context.Context, limit time.Duration) error {
 		h, err := t.health(ctx)
 		switch {
 		case err != nil:
-			last = err
+			// The end of our own patience says less than the answer before it.
+			if last == nil || ctx.Err() == nil {
+				last = err
+			}
 		case h.InboxPending == nil:
 			return fmt.Errorf("the health answer of %s has no inbox_pending", t.base)
 		case *h.InboxPending == 0:
