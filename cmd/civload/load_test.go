@@ -241,7 +241,7 @@ func TestDrainedTellsWhatIsMissing(t *testing.T) {
 	s := newFakeServer(t)
 	s.pending = 1 << 30
 	l := testLoad(t, s, trafficFlags{Scenario: "new", Connections: 1})
-	if err := l.target.drained(t.Context(), 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "not yet visible") {
+	if err := l.target.drained(t.Context(), time.Second); err == nil || !strings.Contains(err.Error(), "not yet visible") {
 		t.Errorf("error %v, want how many are pending", err)
 	}
 }
