@@ -34,9 +34,6 @@ func translate(op string, err error) error {
 	if errors.Is(err, sql.ErrConnDone) || errors.Is(err, errClosed) || err.Error() == "sql: database is closed" {
 		return &gateway.Error{Code: gateway.CodeUnavailable, Message: "the store is closed", RetryAfter: retryAfter, Err: err}
 	}
-	if errors.Is(err, errTaken) {
-		return &gateway.Error{Code: gateway.CodeConflict, Message: "an identifier is taken already", Err: fmt.Errorf("%s: %w", op, err)}
-	}
 	code, ok := sqliteCode(err)
 	if !ok {
 		return fmt.Errorf("%s: %w", op, err)

@@ -27,16 +27,6 @@ func CheckpointEvery(t *testing.T, s *Store, pages int) {
 	w.checkpointAt = pages
 }
 
-// SettleEvery sets the number of identifiers at which the fresh index is
-// written into its table.
-func SettleEvery(t *testing.T, s *Store, identifiers int) {
-	t.Helper()
-	w := s.writer.(*sqliteWriter)
-	w.turn <- struct{}{}
-	defer w.unlock()
-	w.settleAt = identifiers
-}
-
 // PagesWritten is how many pages the writer wrote into the log.
 func PagesWritten(s *Store) uint32 {
 	w := s.writer.(*sqliteWriter)

@@ -89,7 +89,7 @@ func TestNoScans(t *testing.T) {
 	rec := &recorder{driver: s.reader.db.Driver(), dsn: sqliteDSN(path), queries: map[string]int{}}
 	db := sql.OpenDB(rec)
 	defer db.Close()
-	r := &Store{reader: reader{db: db, fresh: s.reader.fresh}, writer: s.writer}
+	r := &Store{reader: reader{db: db}, writer: s.writer}
 	calls := map[string]func() error{
 		"Ping":           func() error { return r.Ping(ctx) },
 		"InboxPosition":  func() error { _, err := r.InboxPosition(ctx, "n"); return err },
@@ -130,7 +130,7 @@ func TestNoScans(t *testing.T) {
 	}
 	// The writer's searches as well.
 	writer := s.writer.(*sqliteWriter)
-	_, err = (&sqliteTx{w: writer, added: writer.added, absent: map[owned]bool{}}).Load(w, gateway.Refs{Defs: true, Keys: []string{"x"}, CustomIDs: []string{"x"}, EmailKeys: []string{"x"},
+	_, err = (&sqliteTx{w: writer}).Load(w, gateway.Refs{Defs: true, Keys: []string{"x"}, CustomIDs: []string{"x"}, EmailKeys: []string{"x"},
 		Contacts: []gateway.ContactID{1}, CompanyCustomIDs: []string{"x"}, CompanyIDs: []gateway.CompanyID{1}, CompanyNames: []string{"x"}})
 	if err != nil {
 		t.Fatal(err)

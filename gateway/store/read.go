@@ -31,10 +31,7 @@ const (
 )
 
 // reader is the read side of a store, in SQL that all dialects take.
-type reader struct {
-	db    *sql.DB
-	fresh *fresh // identifiers that are not in their table yet; nil for none
-}
+type reader struct{ db *sql.DB }
 
 // view runs fn in one read transaction, so that all its queries see the same
 // state.
@@ -187,6 +184,10 @@ const contactSelect = `SELECT c.id, COALESCE(c.custom_id, ''), COALESCE(c.email,
 	COALESCE(c.name, ''), COALESCE(c.phone_number, ''), COALESCE(c.status, ''), c.attributes, COALESCE(c.visitor_key, ''),
 	c.fingerprint, COALESCE(c.last_ip, ''), c.created_at, c.updated_at, c.merged_into FROM contacts c`
 
+// contactByIdentifier takes workspace, value and kind.
+const contactByIdentifier = contactSelect + ` JOIN identifiers i ON i.contact_id = c.id AND i.workspace_id = c.workspace_id
+	WHERE i.workspace_id = $1 AND i.value = $2 AND i.kind = $3`
+
 func scanContactRow(rows *sql.Rows, w gateway.WorkspaceID) (*gateway.Contact, error) {
 	c := gateway.Contact{WorkspaceID: w}
 	var texts [len(columnAttributes)]string
@@ -243,48 +244,13 @@ func contactByID(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, id gate
 	return contacts(ctx, tx, w, contactSelect+` WHERE c.workspace_id = $1 AND c.id = $2`, int64(w), int64(id))
 }
 
-// search is a query that starts with contactSelect.
-type search struct {
-	text string
-	args []any
-}
-
-// searches are the queries that together find the contacts with an identifier:
-// one for the table, and others for candidates of the fresh index. They must be
-// made before the read transaction starts: what is taken out of the fresh
-// index was committed to the table before, so that the transaction sees it.
-// end is more to be said of contact c, with arguments from $4 on.
-func (r *reader) searches(w gateway.WorkspaceID, kind int8, value, end string, args ...any) []search {
-	all := []search{{contactSelect + ` JOIN identifiers i ON i.contact_id = c.id AND i.workspace_id = c.workspace_id
-		WHERE i.workspace_id = $1 AND i.value = $2 AND i.kind = $3` + end, append([]any{int64(w), value, kind}, args...)}}
-	where := [...]string{
-		kindKey:      ` JOIN visitor_keys k ON k.contact_id = c.id AND k.workspace_id = c.workspace_id WHERE k.key = $2`,
-		kindCustomID: ` WHERE c.custom_id = $2`,
-		kindEmail:    ` WHERE c.email_key = $2`,
-		kindPhone:    ` WHERE c.phone_number = $2`,
-	}[kind]
-	for part := range slices.Chunk(r.fresh.candidates(nil, w, kind, value), chunk) {
-		given := append([]any{int64(w), value, kind}, args...)
-		in := list(len(given)+1, len(part))
-		for _, id := range part {
-			given = append(given, id)
-		}
-		// $3 says nothing here, but must be used for PostgreSQL to know its type.
-		all = append(all, search{contactSelect + where + ` AND c.workspace_id = $1 AND c.id IN (` + in + `) AND $3 >= 0` + end, given})
-	}
-	return all
-}
-
-// oneContact reads the survivor of the first contact that the searches find.
-func (r *reader) oneContact(ctx context.Context, op string, w gateway.WorkspaceID, searches ...search) (*gateway.ContactView, error) {
+// oneContact reads the survivor of what a query finds.
+func (r *reader) oneContact(ctx context.Context, op string, w gateway.WorkspaceID, text string, args ...any) (*gateway.ContactView, error) {
 	var view *gateway.ContactView
 	err := r.view(ctx, op, func(tx *sql.Tx) error {
-		var found []*gateway.Contact
-		for i := 0; i < len(searches) && len(found) == 0; i++ {
-			var err error
-			if found, err = contacts(ctx, tx, w, searches[i].text, searches[i].args...); err != nil {
-				return err
-			}
+		found, err := contacts(ctx, tx, w, text, args...)
+		if err != nil {
+			return err
 		}
 		c, err := survivor(ctx, tx, w, found)
 		if err != nil {
@@ -303,21 +269,14 @@ func (r *reader) oneContact(ctx context.Context, op string, w gateway.WorkspaceI
 	return view, nil
 }
 
-// manyContacts reads the views of what the searches find, at most limit, in
-// the order of all of them.
-func (r *reader) manyContacts(ctx context.Context, op string, w gateway.WorkspaceID, limit int, order func(a, b *gateway.Contact) int, searches ...search) (views []*gateway.ContactView, err error) {
+// manyContacts reads the views of what a query finds.
+func (r *reader) manyContacts(ctx context.Context, op string, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.ContactView, err error) {
 	err = r.view(ctx, op, func(tx *sql.Tx) error {
-		var all []*gateway.Contact
-		for _, s := range searches {
-			found, err := contacts(ctx, tx, w, s.text, s.args...)
-			if err != nil {
-				return err
-			}
-			all = append(all, found...)
+		found, err := contacts(ctx, tx, w, text, args...)
+		if err != nil {
+			return err
 		}
-		slices.SortFunc(all, order)
-		all = slices.CompactFunc(all, func(a, b *gateway.Contact) bool { return a.ID == b.ID })
-		views, err = contactViews(ctx, tx, w, all[:min(len(all), limit)])
+		views, err = contactViews(ctx, tx, w, found)
 		return err
 	})
 	if err != nil {
@@ -328,49 +287,35 @@ func (r *reader) manyContacts(ctx context.Context, op string, w gateway.Workspac
 
 // Contact implements gateway.Reader.
 func (r *reader) Contact(ctx context.Context, w gateway.WorkspaceID, id gateway.ContactID) (*gateway.ContactView, error) {
-	return r.oneContact(ctx, "contact", w, search{contactSelect + ` WHERE c.workspace_id = $1 AND c.id = $2`, []any{int64(w), int64(id)}})
+	return r.oneContact(ctx, "contact", w, contactSelect+` WHERE c.workspace_id = $1 AND c.id = $2`, int64(w), int64(id))
 }
 
 // ContactByCustomID implements gateway.Reader.
 func (r *reader) ContactByCustomID(ctx context.Context, w gateway.WorkspaceID, customID string) (*gateway.ContactView, error) {
-	return r.oneContact(ctx, "contact by custom id", w, r.searches(w, kindCustomID, customID, "")...)
+	return r.oneContact(ctx, "contact by custom id", w, contactByIdentifier, int64(w), customID, kindCustomID)
 }
 
 // ContactByKey implements gateway.Reader.
 func (r *reader) ContactByKey(ctx context.Context, w gateway.WorkspaceID, key string) (*gateway.ContactView, error) {
-	return r.oneContact(ctx, "contact by key", w, r.searches(w, kindKey, key, "")...)
+	return r.oneContact(ctx, "contact by key", w, contactByIdentifier, int64(w), key, kindKey)
 }
 
 // ContactsByEmail implements gateway.Reader.
 func (r *reader) ContactsByEmail(ctx context.Context, w gateway.WorkspaceID, emailKey string, limit int) ([]*gateway.ContactView, error) {
-	limit = bounded(limit)
-	order := func(a, b *gateway.Contact) int {
-		if known := a.CustomID != ""; known != (b.CustomID != "") {
-			if known {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Compare(a.ID, b.ID)
-	}
-	return r.manyContacts(ctx, "contacts by e-mail", w, limit, order, r.searches(w, kindEmail, emailKey,
-		` AND c.merged_into = 0 ORDER BY CASE WHEN c.custom_id IS NULL THEN 1 ELSE 0 END, c.id LIMIT $4`, limit)...)
+	return r.manyContacts(ctx, "contacts by e-mail", w, contactByIdentifier+` AND c.merged_into = 0
+		ORDER BY CASE WHEN c.custom_id IS NULL THEN 1 ELSE 0 END, c.id LIMIT $4`, int64(w), emailKey, kindEmail, bounded(limit))
 }
 
 // ContactsByPhone implements gateway.Reader.
 func (r *reader) ContactsByPhone(ctx context.Context, w gateway.WorkspaceID, phone string, limit int) ([]*gateway.ContactView, error) {
-	limit = bounded(limit)
-	order := func(a, b *gateway.Contact) int { return cmp.Compare(a.ID, b.ID) }
-	return r.manyContacts(ctx, "contacts by phone number", w, limit, order, r.searches(w, kindPhone, phone,
-		` AND c.merged_into = 0 ORDER BY c.id LIMIT $4`, limit)...)
+	return r.manyContacts(ctx, "contacts by phone number", w, contactByIdentifier+` AND c.merged_into = 0
+		ORDER BY i.slot LIMIT $4`, int64(w), phone, kindPhone, bounded(limit))
 }
 
 // Contacts implements gateway.Reader.
 func (r *reader) Contacts(ctx context.Context, w gateway.WorkspaceID, before gateway.ContactID, limit int) ([]*gateway.ContactView, error) {
-	limit = bounded(limit)
-	order := func(a, b *gateway.Contact) int { return cmp.Compare(b.ID, a.ID) }
-	return r.manyContacts(ctx, "contacts", w, limit, order, search{contactSelect + ` WHERE c.workspace_id = $1 AND c.merged_into = 0 AND c.id < $2
-		ORDER BY c.id DESC LIMIT $3`, []any{int64(w), behind(int64(before)), limit}})
+	return r.manyContacts(ctx, "contacts", w, contactSelect+` WHERE c.workspace_id = $1 AND c.merged_into = 0 AND c.id < $2
+		ORDER BY c.id DESC LIMIT $3`, int64(w), behind(int64(before)), bounded(limit))
 }
 
 // behind is the id that a page ends before: any for 0.

@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io/fs"
 	"net/url"
 	"os"
@@ -70,19 +69,11 @@ func openSQLite(ctx context.Context, path string) (*sql.DB, *sqliteWriter, error
 	if err := f.Close(); err != nil {
 		return nil, nil, err
 	}
-	seed := maphash.MakeSeed()
-	w := &sqliteWriter{
-		path: path, checkpointAt: checkpointPages, settleAt: freshIdentifiers, fresh: newFresh(seed), added: newFresh(seed),
-		turn: make(chan struct{}, 1), full: make(chan struct{}, 1), used: make(chan struct{}, 1), stop: make(chan struct{}),
-	}
+	w := &sqliteWriter{path: path, checkpointAt: checkpointPages, turn: make(chan struct{}, 1), full: make(chan struct{}, 1), used: make(chan struct{}, 1), stop: make(chan struct{})}
 	if err := w.connect(); err != nil {
 		return nil, nil, err
 	}
 	if err := migrateSQLite(ctx, path); err != nil {
-		w.engine.close()
-		return nil, nil, err
-	}
-	if err := w.gather(); err != nil {
 		w.engine.close()
 		return nil, nil, err
 	}
@@ -163,9 +154,6 @@ type sqliteWriter struct {
 	ids          map[gateway.IDKind]int64
 	dataVersion  int64
 	sweep        sweep  // where forgetMessages stopped
-	fresh        *fresh // read by all; changed with the turn
-	added        *fresh // what the transaction adds to fresh
-	settleAt     int    // identifiers in fresh at which they are settled
 	unsaved      int    // pages in the log
 	written      uint32 // engine.pagesWritten at the last commit
 	checkpointAt int    // pages in the log at which a checkpoint is due
@@ -231,11 +219,6 @@ func (w *sqliteWriter) close() error {
 	if w.engine == nil {
 		return nil
 	}
-	// What cannot be settled is gathered again by the next start.
-	_ = w.settle()
-	if w.engine == nil {
-		return nil
-	}
 	// The last connection would checkpoint by itself, but say nothing if it
 	// cannot. A log that stays is no loss: the next start reads it.
 	_, err := w.engine.checkpoint(sqlite3.SQLITE_CHECKPOINT_TRUNCATE)
@@ -283,13 +266,11 @@ func (w *sqliteWriter) drain(e *engine) {
 	}
 }
 
-// rest is for when nothing happens: the fresh index and the log are emptied, so
-// that a copy of the file is whole and a start has nothing to read, and cached
-// pages are given back.
+// rest is for when nothing happens: the log is emptied, so that a copy of the
+// file is whole and a start reads no log, and cached pages are given back.
 func (w *sqliteWriter) rest(e *engine) {
 	w.turn <- struct{}{}
 	defer func() { <-w.turn }()
-	_ = w.settle() // else after the next transaction
 	if _, err := e.checkpoint(sqlite3.SQLITE_CHECKPOINT_TRUNCATE); err == nil {
 		w.unsaved = 0
 	}
@@ -341,8 +322,6 @@ func (w *sqliteWriter) commit() error {
 // rollback ends the transaction, if the engine has not done so itself, and
 // forgets what it left in memory.
 func (w *sqliteWriter) rollback() {
-	w.added.clear()
-	w.sweep = sweep{}
 	if w.engine == nil {
 		return
 	}
@@ -353,27 +332,15 @@ func (w *sqliteWriter) rollback() {
 		}
 	}
 	clear(w.ids)
+	w.sweep = sweep{}
 }
 
-// transact takes the turn and runs fn in a write transaction.
-func (w *sqliteWriter) transact(ctx context.Context, fn func() error) error {
+// transact runs fn in a write transaction, with the turn held.
+func (w *sqliteWriter) transact(ctx context.Context, fn func() error) (err error) {
 	if err := w.lock(ctx); err != nil {
 		return err
 	}
 	defer w.unlock()
-	if err := w.transaction(fn); err != nil {
-		return err
-	}
-	if len(w.fresh.one) >= w.settleAt {
-		// Trouble is none of the transaction that is committed; the next one meets
-		// it, or settles.
-		_ = w.settle()
-	}
-	return nil
-}
-
-// transaction runs fn in a write transaction, with the turn held.
-func (w *sqliteWriter) transaction(fn func() error) error {
 	committed := false
 	defer func() {
 		if !committed {
@@ -390,7 +357,6 @@ func (w *sqliteWriter) transaction(fn func() error) error {
 		return err
 	}
 	committed = true
-	w.fresh.publish(w.added)
 	return nil
 }
 

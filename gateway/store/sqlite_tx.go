@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,7 +38,6 @@ func newTable(name, conflict string, columns ...string) *table {
 var (
 	contactsTable = newTable("contacts", "", "workspace_id", "id", "custom_id", "email", "email_key", "name", "phone_number", "status",
 		"attributes", "visitor_key", "fingerprint", "last_ip", "created_at", "updated_at", "merged_into")
-	settledTable     = newTable("identifiers", " ON CONFLICT DO NOTHING", "workspace_id", "kind", "value", "slot", "contact_id")
 	identifiersTable = newTable("identifiers", "", "workspace_id", "kind", "value", "slot", "contact_id")
 	keysTable        = newTable("visitor_keys", "", "workspace_id", "contact_id", "created_at", "key")
 	companiesTable   = newTable("companies", "", "workspace_id", "id", "custom_id", "name", "attributes", "created_at", "updated_at")
@@ -76,11 +74,6 @@ func (w *sqliteWriter) insert(t *table, n int, row func(s *stmt, i int)) error {
 type sqliteTx struct {
 	w   *sqliteWriter
 	buf []byte
-	// added is what the transaction adds to the fresh index.
-	added *fresh
-	// absent holds the identifiers that Load looked for in vain and that the
-	// transaction has not made since.
-	absent map[owned]bool
 	// err is the first failure of a write. It fails the whole transaction, and
 	// every later write at once: the engine may have ended the transaction, and
 	// what came then would be written by itself.
@@ -89,8 +82,7 @@ type sqliteTx struct {
 
 func (w *sqliteWriter) update(ctx context.Context, fn func(gateway.Tx) error) error {
 	return w.transact(ctx, func() error {
-		w.added.clear()
-		t := &sqliteTx{w: w, added: w.added, absent: map[owned]bool{}}
+		t := &sqliteTx{w: w}
 		if err := fn(t); err != nil {
 			return err
 		}
@@ -224,48 +216,34 @@ func (t *sqliteTx) NextIDs(kind gateway.IDKind, n int) (int64, error) {
 }
 
 func (w *sqliteWriter) nextIDs(kind gateway.IDKind, n int) (int64, error) {
-	next, err := w.sequence(kind)
-	if err != nil {
-		return 0, err
+	next, ok := w.ids[kind]
+	if !ok {
+		s, err := w.stmt(`SELECT next_id FROM sequences WHERE kind = ?`)
+		if err != nil {
+			return 0, err
+		}
+		s.text(string(kind))
+		found, err := s.step()
+		if err != nil {
+			return 0, err
+		}
+		next = 1
+		if found {
+			next = s.columnInt(0)
+			s.reset()
+		}
 	}
-	return next, w.setSequence(kind, next+int64(n))
-}
-
-// sequence is the next id of the kind.
-func (w *sqliteWriter) sequence(kind gateway.IDKind) (int64, error) {
-	if next, ok := w.ids[kind]; ok {
-		return next, nil
-	}
-	s, err := w.stmt(`SELECT next_id FROM sequences WHERE kind = ?`)
-	if err != nil {
-		return 0, err
-	}
-	s.text(string(kind))
-	next := int64(1)
-	found, err := s.step()
-	if err != nil {
-		return 0, err
-	}
-	if found {
-		next = s.columnInt(0)
-		s.reset()
-	}
-	w.ids[kind] = next
-	return next, nil
-}
-
-func (w *sqliteWriter) setSequence(kind gateway.IDKind, next int64) error {
 	s, err := w.stmt(`INSERT INTO sequences (kind, next_id) VALUES (?, ?) ON CONFLICT (kind) DO UPDATE SET next_id = excluded.next_id`)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	s.text(string(kind))
-	s.int(next)
+	s.int(next + int64(n))
 	if err := s.run(); err != nil {
-		return err
+		return 0, err
 	}
-	w.ids[kind] = next
-	return nil
+	w.ids[kind] = next + int64(n)
+	return next, nil
 }
 
 // SetInboxPosition implements gateway.Tx.
@@ -378,23 +356,7 @@ func (t *sqliteTx) findContacts(ws gateway.WorkspaceID, wanted []identifier, fou
 	if err != nil {
 		return err
 	}
-	var candidates []int64
 	for _, i := range slices.Compact(wanted) {
-		none := true
-		candidates = t.candidates(candidates[:0], ws, i)
-		for _, id := range candidates {
-			has, err := t.has(ws, id, i)
-			if err != nil {
-				return err
-			}
-			if has {
-				none = false
-				found(i, id)
-			}
-		}
-		if !none && i.unique() {
-			continue
-		}
 		s.text(i.value)
 		s.int(int64(i.kind))
 		s.int(int64(ws))
@@ -406,40 +368,10 @@ func (t *sqliteTx) findContacts(ws gateway.WorkspaceID, wanted []identifier, fou
 			if !row {
 				break
 			}
-			none = false
 			found(i, s.columnInt(0))
-		}
-		if none {
-			t.absent[owned{i, int64(ws)}] = true
 		}
 	}
 	return nil
-}
-
-// candidates are contacts that the fresh index names.
-func (t *sqliteTx) candidates(to []int64, ws gateway.WorkspaceID, i identifier) []int64 {
-	return t.added.candidates(t.w.fresh.candidates(to, ws, i.kind, i.value), ws, i.kind, i.value)
-}
-
-// has looks whether a contact really has an identifier.
-func (t *sqliteTx) has(ws gateway.WorkspaceID, id int64, i identifier) (bool, error) {
-	s, err := t.w.stmt([...]string{
-		kindKey:      `SELECT 1 FROM visitor_keys WHERE contact_id = ? AND workspace_id = ? AND key = ?`,
-		kindCustomID: `SELECT 1 FROM contacts WHERE id = ? AND workspace_id = ? AND custom_id = ?`,
-		kindEmail:    `SELECT 1 FROM contacts WHERE id = ? AND workspace_id = ? AND email_key = ?`,
-		kindPhone:    `SELECT 1 FROM contacts WHERE id = ? AND workspace_id = ? AND phone_number = ?`,
-	}[i.kind])
-	if err != nil {
-		return false, err
-	}
-	s.int(id)
-	s.int(int64(ws))
-	s.text(i.value)
-	has, err := s.step()
-	if has {
-		s.reset()
-	}
-	return has, err
 }
 
 // findCompanies appends the ids of the companies that a statement finds by one
@@ -768,75 +700,24 @@ func (t *sqliteTx) saveContacts(ws gateway.WorkspaceID, c *gateway.Changes) erro
 	for i := range c.NewKeys {
 		identifiers = append(identifiers, identifier{c.NewKeys[i].Key, kindKey, c.NewKeys[i].ContactID})
 	}
-	return t.saveIdentifiers(ws, identifiers)
+	sortIdentifiers(identifiers)
+	return t.w.insert(identifiersTable, len(identifiers), func(s *stmt, i int) {
+		x := &identifiers[i]
+		s.int(int64(ws))
+		s.int(int64(x.kind))
+		s.text(x.value)
+		s.int(x.slot())
+		s.int(int64(x.contact))
+	})
 }
-
-// saveIdentifiers writes new identifiers: those of contacts that the fresh
-// index is for into that, all others into the tree. The rows of the contacts
-// are written already.
-func (t *sqliteTx) saveIdentifiers(ws gateway.WorkspaceID, all []identifier) error {
-	direct := all[:0]
-	for _, i := range all {
-		if int64(i.contact) < t.w.fresh.first {
-			direct = append(direct, i)
-			continue
-		}
-		if i.unique() {
-			if err := t.free(ws, i); err != nil {
-				return err
-			}
-		}
-		t.added.add(t.added.hash(ws, i.kind, i.value), int64(i.contact))
-	}
-	sortIdentifiers(direct)
-	for i := range direct {
-		if direct[i].unique() {
-			if err := t.free(ws, direct[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return t.w.insert(identifiersTable, len(direct), func(s *stmt, i int) { direct[i].bind(s, int64(ws)) })
-}
-
-// errTaken is what free says; translate makes a conflict of it.
-var errTaken = errors.New("identifier is taken")
-
-// free checks that no other contact has an identifier that only one can have.
-func (t *sqliteTx) free(ws gateway.WorkspaceID, i identifier) error {
-	key := owned{identifier{value: i.value, kind: i.kind}, int64(ws)}
-	if t.absent[key] {
-		delete(t.absent, key)
-		return nil
-	}
-	taken := false
-	err := t.findContacts(ws, []identifier{key.identifier}, func(_ identifier, id int64) { taken = taken || id != int64(i.contact) })
-	delete(t.absent, key)
-	if err == nil && taken {
-		err = errTaken
-	}
-	return err
-}
-
-// unique reports whether only one contact can have the identifier.
-func (i *identifier) unique() bool { return i.kind == kindKey || i.kind == kindCustomID }
 
 // slot is 0 for what only one contact can have, so that the key of the table
 // keeps a second one out.
 func (i *identifier) slot() int64 {
-	if i.unique() {
+	if i.kind == kindKey || i.kind == kindCustomID {
 		return 0
 	}
 	return int64(i.contact)
-}
-
-// bind binds the columns of the table identifiers.
-func (i *identifier) bind(s *stmt, ws int64) {
-	s.int(ws)
-	s.int(int64(i.kind))
-	s.text(i.value)
-	s.int(i.slot())
-	s.int(int64(i.contact))
 }
 
 // contact binds the columns from custom_id to updated_at and returns the phone
@@ -992,13 +873,14 @@ func (t *sqliteTx) moveKey(ws gateway.WorkspaceID, key string, to gateway.Contac
 	if from < 0 {
 		return notFound("visitor key")
 	}
-	s, err := t.w.stmt(`INSERT INTO identifiers (workspace_id, kind, value, slot, contact_id) VALUES (?, ?, ?, ?, ?)
-		ON CONFLICT (value, kind, workspace_id, slot) DO UPDATE SET contact_id = excluded.contact_id`)
+	s, err := t.w.stmt(`UPDATE identifiers SET contact_id = ? WHERE value = ? AND kind = ? AND workspace_id = ? AND slot = 0`)
 	if err != nil {
 		return err
 	}
-	moved := identifier{key, kindKey, to}
-	moved.bind(s, int64(ws))
+	s.int(int64(to))
+	s.text(key)
+	s.int(kindKey)
+	s.int(int64(ws))
 	if err := s.run(); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, translate("open database", err)
 	}
-	return &Store{reader: reader{db: db, fresh: w.fresh}, writer: w}, nil
+	return &Store{reader: reader{db: db}, writer: w}, nil
 }
 
 // Close stops the store's goroutines, moves what is in the log into the

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -36,20 +35,4 @@ func TestSQLite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) gateway.Store {
 		return open(t, filepath.Join(t.TempDir(), "civgate.db"))
 	})
-}
-
-// The same with identifiers written into their table all the time, and now and
-// then.
-func TestSQLiteSettling(t *testing.T) {
-	t.Parallel()
-	for _, every := range []int{1, 3} {
-		t.Run(fmt.Sprint(every), func(t *testing.T) {
-			t.Parallel()
-			storetest.Run(t, func(t *testing.T) gateway.Store {
-				s := open(t, filepath.Join(t.TempDir(), "civgate.db"))
-				store.SettleEvery(t, s, every)
-				return s
-			})
-		})
-	}
 }
