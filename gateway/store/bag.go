@@ -54,10 +54,7 @@ func plainText(raw string) (string, bool) {
 func appendName(buf []byte, name string) []byte {
 	for i := 0; i < len(name); i++ {
 		if c := name[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
-			quoted, err := json.Marshal(name)
-			if err != nil { // a string always can be written
-				panic(err)
-			}
+			quoted, _ := json.Marshal(name) // of a string: never an error
 			return append(buf, quoted...)
 		}
 	}
