@@ -145,6 +145,17 @@ func TestCopyOfRunningStore(t *testing.T) {
 	if n, err := c.CountContacts(t.Context(), w); err != nil || n != 20 {
 		t.Errorf("contacts after a crash: %d, %v", n, err)
 	}
+	for i := range 20 {
+		id := fmt.Sprint("u", i)
+		byID, err := c.ContactByCustomID(t.Context(), w, id)
+		byKey, err2 := c.ContactByKey(t.Context(), w, "k"+id)
+		if err := errors.Join(err, err2); err != nil || byID.CustomID != id || byKey.ID != byID.ID {
+			t.Fatalf("contact %s after a crash: %v", id, err)
+		}
+	}
+	if err := addContact(t.Context(), c, w, "u7"); gateway.CodeOf(err) != gateway.CodeConflict {
+		t.Errorf("custom id that is taken: %v", err)
+	}
 	if err := addContact(t.Context(), c, w, "u20"); err != nil {
 		t.Errorf("update after a crash: %v", err)
 	}
