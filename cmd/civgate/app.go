@@ -224,6 +224,7 @@ func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handle
 		Skipper: func(c echo.Context) bool { return c.Path() == a.cfg.IngestPath },
 	}))
 	server := api.New(api.Settings{Reader: gw.Read(), Log: a.log, TrustedProxies: proxies})
+	e.HTTPErrorHandler = server.HandleError
 	server.Mount(e)
 	server.MountIngest(e, api.Ingest{Path: a.cfg.IngestPath, Gateway: gw, Limiter: limiter})
 	widget.Mount(e, widget.Settings{ScriptPath: a.cfg.ScriptPath, IngestPath: a.cfg.IngestPath})

@@ -130,3 +130,30 @@ func requestID(c echo.Context) string {
 	id := c.Response().Header().Get(echo.HeaderXRequestID)
 	return id[:min(len(id), 64)]
 }
+
+// HandleError is for Echo.HTTPErrorHandler: it answers what no handler did, a
+// path or a method that isn't there and a handler that panicked, as POST /ingest
+// answers its errors.
+func (s *Server) HandleError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	status, problem := http.StatusInternalServerError, ingestProblem{Code: gateway.CodeInternal, Message: "A server error occurred."}
+	var he *echo.HTTPError
+	if errors.As(err, &he) && he.Code < http.StatusInternalServerError {
+		status = he.Code
+		switch status {
+		case http.StatusNotFound:
+			problem = ingestProblem{Code: gateway.CodeNotFound, Message: "there is nothing at this path"}
+		case http.StatusMethodNotAllowed:
+			problem = ingestProblem{Code: gateway.CodeInvalid, Message: "this path does not take the method; the Allow header names those that it does"}
+		default:
+			problem = ingestProblem{Code: gateway.CodeInvalid, Message: http.StatusText(status)}
+		}
+	} else {
+		s.log.Error("request failed", zap.String("request_id", requestID(c)), zap.String("method", c.Request().Method), zap.String("route", c.Path()), zap.Error(err))
+	}
+	if err := writeJSON(c, status, ingestFailure{problem}); err != nil {
+		s.log.Debug("answering an error", zap.Error(err)) // the client is gone
+	}
+}

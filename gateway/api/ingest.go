@@ -42,9 +42,11 @@ func (s *Server) MountIngest(e *echo.Echo, i Ingest) {
 		ExposedHeaders: []string{"Retry-After"},
 		MaxAge:         86400,
 	})
-	e.Match([]string{http.MethodPost, http.MethodOptions}, i.Path, func(c echo.Context) error {
-		return s.ingest(c, i)
-	}, echo.WrapMiddleware(anySite.Handler))
+	post := func(c echo.Context) error { return s.ingest(c, i) }
+	// With a slash at the end it is the same: a redirect would cost the body.
+	for _, path := range []string{i.Path, i.Path + "/"} {
+		e.Match([]string{http.MethodPost, http.MethodOptions}, path, post, echo.WrapMiddleware(anySite.Handler))
+	}
 	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", func(c echo.Context) error {
 		c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
 		return writeJSON(c, http.StatusOK, struct {

@@ -68,6 +68,7 @@ func newDoor(t testing.TB, s gateway.Settings, limits map[string]cache.Limit, tr
 	}
 	d.echo.IPExtractor = api.IPExtractor(trusted)
 	srv := api.New(api.Settings{Reader: st, Log: log, TrustedProxies: trusted})
+	d.echo.HTTPErrorHandler = srv.HandleError
 	srv.MountIngest(d.echo, api.Ingest{Path: "/ingest", Gateway: d.gateway, Limiter: limiter})
 	var run sync.WaitGroup
 	run.Go(func() {
@@ -512,6 +513,31 @@ func TestIngestAnnouncedBody(t *testing.T) {
 type errorReader struct{ err error }
 
 func (r errorReader) Read([]byte) (int, error) { return 0, r.err }
+
+// TestOtherPaths: what is not there is told in the same form, and a slash at the
+// end of the endpoint is no other place.
+func TestOtherPaths(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, gateway.DefaultSettings(), nil)
+	for _, tt := range []struct {
+		method, path string
+		status       int
+		code         string
+	}{
+		{http.MethodPost, "/ingest/", 200, "ok"},
+		{http.MethodGet, "/ingest", 405, "invalid"},
+		{http.MethodGet, "/nothing", 404, "not_found"},
+	} {
+		w := httptest.NewRecorder()
+		d.echo.ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, strings.NewReader(`{"apiKey":"A1B2C3"}`)))
+		if a := parseAnswer(t, w); w.Code != tt.status || a.code() != tt.code {
+			t.Errorf("%s %s: %d %s", tt.method, tt.path, w.Code, w.Body)
+		}
+		if tt.status == 405 && !strings.Contains(w.Header().Get("Allow"), "POST") {
+			t.Errorf("Allow %q", w.Header().Get("Allow"))
+		}
+	}
+}
 
 func TestHealthz(t *testing.T) {
 	t.Parallel()

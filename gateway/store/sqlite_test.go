@@ -182,7 +182,7 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		{"folder that is not there", filepath.Join(dir, "none", "civgate.db"), gateway.CodeUnavailable},
 		{"folder", dir, gateway.CodeUnavailable},
-		{"other file", filepath.Join(dir, "text.db"), gateway.CodeUnavailable},
+		{"other file", filepath.Join(dir, "text.db"), gateway.CodeInvalid},
 		{"newer schema", newer, gateway.CodeInvalid},
 		{"URL", "postgres://localhost/civgate", gateway.CodeInvalid},
 	} {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"civgate/gateway"
 )
 
@@ -40,6 +42,10 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		return nil, gateway.Errorf(gateway.CodeInvalid, "the database must be the path of a file, not a URL")
 	}
 	db, w, err := openSQLite(ctx, path)
+	if code, ok := sqliteCode(err); ok && (code&0xff == sqlite3.SQLITE_NOTADB || code&0xff == sqlite3.SQLITE_CORRUPT) {
+		// While running, waiting may help; a file that can't be opened won't mend.
+		return nil, &gateway.Error{Code: gateway.CodeInvalid, Message: fmt.Sprintf("%s is damaged or not a database: put a backup in its place, or move it away to start anew", path), Err: err}
+	}
 	if err != nil {
 		return nil, translate("open database", err)
 	}
