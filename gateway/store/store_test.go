@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"flag"
 	"path/filepath"
 	"testing"
 
@@ -11,7 +12,17 @@ import (
 	"civgate/gateway/storetest"
 )
 
+// rapidChecks sets how many rounds the properties have; nil leaves it to the
+// flag.
+var rapidChecks func() error
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if rapidChecks != nil {
+		if err := rapidChecks(); err != nil {
+			panic(err)
+		}
+	}
 	goleak.VerifyTestMain(m)
 }
 
