@@ -35,7 +35,10 @@
 //     then for the rest between two transactions, because only a log that is
 //     wholly in the database file can start over and so stays bounded.
 //   - Pages of 8 KiB and a cache of 32 MiB, which fills under load only: with 4 KiB
-//     or with half the cache a new contact costs a tenth more.
+//   - Pages of 8 KiB and a cache of 32 MiB, which fills under load only: with 4 KiB
+//     or with half the cache a new contact costs a tenth more. Changed pages that
+//     do not fit go to the log before the commit; a batch inserts in the order of
+//     its keys and so has done with them.
 //   - Attributes that are looked up or shown in lists (name, phone_number, status)
 //     have columns as long as they are plain texts; a value of any other kind
 //     stays in the JSON of the rest. Types are not stored: a value read back has

@@ -50,7 +50,6 @@ var writerSettings = []string{
 	"PRAGMA synchronous = FULL",
 	"PRAGMA wal_autocheckpoint = 0",
 	"PRAGMA cache_size = -32768",
-	"PRAGMA cache_spill = OFF",
 	"PRAGMA temp_store = MEMORY",
 	"PRAGMA foreign_keys = OFF",
 }
