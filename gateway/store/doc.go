@@ -16,7 +16,7 @@
 //   - What contacts are found by (visitor key, custom id, e-mail, phone number) is
 //     in one table, identifiers, and not in an index for each column: a batch
 //     inserts it in one sorted pass, and a change of other attributes touches no
-//     index at all. Measured against an index for each: a fifth less CPU for new
+//     index at all. Measured against an index for each: a sixth less CPU for new
 //     contacts, half for changed ones.
 //   - Identifiers are spread over their whole tree, so that in a large store each
 //     costs a page of it, to the log and later to the file. Batches are what
@@ -35,8 +35,7 @@
 //     then for the rest between two transactions, because only a log that is
 //     wholly in the database file can start over and so stays bounded.
 //   - Pages of 8 KiB and a cache of 32 MiB, which fills under load only: with 4 KiB
-//   - Pages of 8 KiB and a cache of 32 MiB, which fills under load only: with 4 KiB
-//     or with half the cache a new contact costs a tenth more. Changed pages that
+//     or with half the cache a new contact costs an eighth more. Changed pages that
 //     do not fit go to the log before the commit; a batch inserts in the order of
 //     its keys and so has done with them.
 //   - Attributes that are looked up or shown in lists (name, phone_number, status)
