@@ -8,7 +8,6 @@ import (
 	"image/png"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,10 +17,10 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"civgate/widget/browsertest"
 )
 
 var (
@@ -31,33 +30,6 @@ var (
 
 // patience is how long a page may take for anything. It is a bound, not a claim.
 const patience = 30 * time.Second
-
-// browser is the Chromium that all tests share; each has a context of its own.
-var browser struct {
-	once sync.Once
-	ctx  context.Context
-	stop func()
-	err  error
-}
-
-func startBrowser() error {
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		return err
-	}
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox,
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true),
-		// Every name is this machine: nothing leaves it.
-		chromedp.Flag("host-resolver-rules", "MAP * 127.0.0.1"),
-	)...)
-	ctx, cancel := chromedp.NewContext(allocator)
-	browser.ctx, browser.stop = ctx, func() { cancel(); stop() }
-	return chromedp.Do(ctx)
-}
 
 // tab is one page with the cookies of a browser of its own.
 type tab struct {
@@ -75,15 +47,9 @@ type tab struct {
 // asks another host for anything.
 func newTab(t *testing.T, base, path string) *tab {
 	t.Helper()
-	browser.once.Do(func() { browser.err = startBrowser() })
-	if browser.err != nil {
-		if slices.Contains(strings.Split(os.Getenv("CIVGATE_TEST_REQUIRE"), ","), "chromium") {
-			t.Fatalf("chromium is required: %v", browser.err)
-		}
-		t.Skipf("no chromium: %v", browser.err)
-	}
+	shared := browsertest.Browser(t)
 	b := &tab{t: t, base: base, hosts: make(map[string]bool)}
-	b.ctx, _ = chromedp.NewContext(browser.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.listen))
+	b.ctx, _ = chromedp.NewContext(shared, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.listen))
 	// The tab lives as long as the context of its first run.
 	if err := chromedp.Do(b.ctx); err != nil {
 		t.Fatal(err)
@@ -116,20 +82,10 @@ func (b *tab) listen(event any) {
 		if u, err := url.Parse(e.Request.URL); err == nil && u.Host != "" {
 			b.hosts[u.Host] = true
 		}
-	case *runtime.EventExceptionThrown:
-		line := "exception: " + e.ExceptionDetails.Text
-		if e.ExceptionDetails.Exception != nil {
-			line += " " + e.ExceptionDetails.Exception.Description
+	default:
+		if line, ok := browsertest.ConsoleLine(event); ok {
+			b.console = append(b.console, line)
 		}
-		b.console = append(b.console, line)
-	case *runtime.EventConsoleAPICalled:
-		line := string(e.Type) + ":"
-		for _, arg := range e.Args {
-			line += " " + string(arg.Value) + arg.Description
-		}
-		b.console = append(b.console, line)
-	case *log.EventEntryAdded:
-		b.console = append(b.console, string(e.Entry.Source)+": "+e.Entry.Text+" "+e.Entry.URL)
 	}
 }
 

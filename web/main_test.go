@@ -3,12 +3,12 @@ package web_test
 import (
 	"os"
 	"testing"
+
+	"civgate/widget/browsertest"
 )
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if browser.stop != nil {
-		browser.stop()
-	}
+	browsertest.Stop()
 	os.Exit(code)
 }
