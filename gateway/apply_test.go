@@ -22,7 +22,7 @@ import (
 	"civgate/gateway/store"
 )
 
-// bench is a gateway on a store and an inbox of its own, with a clock that
+// rig is a gateway on a store and an inbox of its own, with a clock that
 // only moves when told.
 type rig struct {
 	t     testing.TB

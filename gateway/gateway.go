@@ -10,17 +10,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// Config is what a Gateway is built from. All fields but Limiter and Node are
+// Config is what a Gateway is built from. Store, Inbox, Cache and Log are
 // needed.
 type Config struct {
-	Store   Store
-	Inbox   Inbox
-	Cache   Cache
-	Log     *zap.Logger
-	Limiter Limiter // nil: no limits
-	// KeyRate names how many payloads a second an API key may send is up to the
-	// Limiter; the gateway only names the bucket.
-
+	Store Store
+	Inbox Inbox
+	Cache Cache
+	Log   *zap.Logger
+	// Limiter bounds what one apiKey may send, under "key:" and the apiKey; how
+	// much that is, is its business. nil: no limits.
+	Limiter Limiter
 	// Node names this process's inbox in the store. Default "local".
 	Node string
 	// Now is the clock; default time.Now. Times are stored in UTC with
