@@ -249,6 +249,7 @@ type request struct {
 	Path     string
 	Header   http.Header
 	Array    bool
+	Cut      bool
 	Messages []message
 }
 
@@ -350,6 +351,7 @@ func (g *gateway) ingest(w http.ResponseWriter, r *http.Request) {
 		got.Messages = append(got.Messages, m)
 	}
 	g.mu.Lock()
+	nth := len(g.requests)
 	g.requests = append(g.requests, got)
 	decide := g.answer
 	g.mu.Unlock()
@@ -358,6 +360,9 @@ func (g *gateway) ingest(w http.ResponseWriter, r *http.Request) {
 	if decide != nil {
 		a = decide(got)
 	}
+	g.mu.Lock()
+	g.requests[nth].Cut = a.Cut
+	g.mu.Unlock()
 	if a.After != nil {
 		select {
 		case <-a.After:
@@ -407,6 +412,12 @@ func (g *gateway) received() []request {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.requests)
+}
+
+// answered returns the requests that were not cut off. A tab may try again at any moment, so a count of requests taken
+// before decide says nothing about which of them got an answer.
+func (g *gateway) answered() []request {
+	return slices.DeleteFunc(g.received(), func(r request) bool { return r.Cut })
 }
 
 // messages returns what arrived, each message once, in the order of its first arrival.
