@@ -106,12 +106,44 @@ func (f *File) commitLoop() {
 			f.mu.Unlock()
 			return
 		}
+		f.brake()
 		f.gather()
 		g := f.groups[0]
 		f.groups = slices.Delete(f.groups, 0, 1)
 		f.mu.Unlock()
 		f.commit(g)
 	}
+}
+
+// While entries come faster than they are applied, each commit is delayed: not
+// at all up to brakeFrom pending entries, by maxBrake from brakeFull on. See
+// Decisions.
+const (
+	brakeFrom = 12 << 10
+	brakeFull = 32 << 10
+	maxBrake  = 50 * time.Millisecond
+)
+
+// braking is for how long a commit is delayed with so much pending.
+func braking(pending int64) time.Duration {
+	over := min(pending, brakeFull) - brakeFrom
+	return maxBrake * time.Duration(max(over, 0)) / (brakeFull - brakeFrom)
+}
+
+// brake waits as long as the next commit is to be delayed. The caller holds mu.
+func (f *File) brake() {
+	d := braking(f.pending)
+	if d == 0 || f.closed {
+		return
+	}
+	f.mu.Unlock()
+	t := time.NewTimer(d)
+	select {
+	case <-t.C:
+	case <-f.closing:
+	}
+	t.Stop()
+	f.mu.Lock()
 }
 
 // gather lets callers that are about to run join the first group: as long as

@@ -38,6 +38,14 @@
 //   - A group takes what came while the last commit ran, and then as long as
 //     callers that are ready to run still join: yielding to them costs nothing
 //     when there are none. A timer was no better and delays the lone caller.
+//   - With much pending, commits are delayed by up to 50 ms. Taking payloads in
+//     is so much cheaper than applying them that on few cores it would leave the
+//     applier behind, the memory for Next overrun, and each entry to be read back
+//     and parsed again. Arrays of 20 new contacts at 64 connections on two cores:
+//     without the brake 67,000 payloads a second are taken and 28,000 applied, the
+//     rest 10 s later; with it 36,000 and 35,000, the rest half a second later.
+//     Callers that come one by one lose nothing but those milliseconds: a group
+//     takes 1,024 of them.
 //   - A commit that fails may be on disk all the same: its frames can be complete
 //     and only the sync reported an error. So after any error the segment is
 //     left: its log is cut back to the last good commit, and a new segment starts

@@ -26,8 +26,8 @@ type Options struct {
 	// MaxBytes is how many bytes of entries may wait to be applied, counted in
 	// steps of 64 KiB; 512 MiB by default.
 	MaxBytes int64
-	// QueueEntries and QueueBytes bound what is kept in memory for Next, 8,192
-	// entries and 16 MiB by default; what exceeds them is read back from disk.
+	// QueueEntries and QueueBytes bound what is kept in memory for Next, 32,768
+	// entries and 64 MiB by default; what exceeds them is read back from disk.
 	QueueEntries int
 	QueueBytes   int64
 	// SegmentBytes is the size from which a segment is left for a new one; 8 MiB
@@ -38,8 +38,8 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	setDefault(&o.MaxPending, 500_000)
 	setDefault(&o.MaxBytes, 512<<20)
-	setDefault(&o.QueueEntries, 8192)
-	setDefault(&o.QueueBytes, 16<<20)
+	setDefault(&o.QueueEntries, 32768)
+	setDefault(&o.QueueBytes, 64<<20)
 	setDefault(&o.SegmentBytes, 8<<20)
 	return o
 }
