@@ -57,8 +57,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 // as long as that takes no longer than maxRest. Below slowRate there is nothing
 // to gain, and each payload is applied at once.
 const (
-	goodBatch = 2048
-	maxRest   = 100 * time.Millisecond
+	goodBatch = 4096
+	maxRest   = 200 * time.Millisecond
 	slowRate  = 200 // payloads a second
 )
 
