@@ -18,7 +18,7 @@ func TestPace(t *testing.T) {
 		{"one a second", 1, time.Second, 0},
 		{"just below", 19, 100 * time.Millisecond, 0},
 		{"1,000 a second", 100, 100 * time.Millisecond, maxRest},
-		{"40,960 a second", 64, 1562500 * time.Nanosecond, 50 * time.Millisecond},
+		{"40,960 a second", 64, 1562500 * time.Nanosecond, 100 * time.Millisecond},
 		{"a backlog", maxBatch, 100 * time.Millisecond, 0},
 		{"a clock that went back", 64, -time.Second, 0},
 	} {

@@ -441,8 +441,15 @@ func TestWorkspaceCommand(t *testing.T) {
 	if code, out := civgate("workspace", "list"); code != exitOK || !strings.Contains(out, "1\t"+testKey) {
 		t.Errorf("list: %d %s", code, out)
 	}
-	if code, out := civgate("workspace", "set", "1", "--origins", "acme.test,*.shop.test"); code != exitOK {
+	const set = "--origins=acme.test,*.shop.test --unified-identification --no-verify-identity"
+	if code, out := civgate("workspace", "set", "1", "--origins", "acme.test,*.shop.test"); code != exitOK || !strings.Contains(out, set) {
 		t.Errorf("set: %d %s", code, out)
+	}
+	if code, out := civgate("workspace", "list"); code != exitOK || !strings.Contains(out, set) {
+		t.Errorf("list after set: %d %s", code, out)
+	}
+	if code, out := civgate("workspace", "set", "1"); code != exitFailed || !strings.Contains(out, "--origins") {
+		t.Errorf("nothing set: %d %s", code, out)
 	}
 	if code, out := civgate("workspace", "set", "1", "--origins", "https://acme.test/"); code != exitFailed {
 		t.Errorf("set took a URL for a host: %d %s", code, out)

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -76,6 +77,9 @@ func (c *workspaceCommand) run(ctx context.Context, command string, cfg config.C
 }
 
 func (c *workspaceCommand) set(ctx context.Context, st *store.Store, out io.Writer) error {
+	if c.Set.Origins == nil && c.Set.UnifiedIdentification == nil && c.Set.VerifyIdentity == nil {
+		return errors.New("nothing to set: name a setting, such as --origins (see workspace set --help)")
+	}
 	all, err := st.Workspaces(ctx)
 	if err != nil {
 		return err
@@ -106,7 +110,11 @@ func (c *workspaceCommand) set(ctx context.Context, st *store.Store, out io.Writ
 				fmt.Fprintf(out, "identity secret %s\nuser_hash is the hex HMAC-SHA256 of user_id (else of email) under it, made on your server.\n", w.Settings.IdentitySecret)
 			}
 		}
-		return st.UpdateSettings(ctx, w.ID, w.Settings)
+		if err := st.UpdateSettings(ctx, w.ID, w.Settings); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(out, "workspace %d: %s\n", w.ID, settingsLine(w.Settings))
+		return err
 	}
 	return fmt.Errorf("there is no workspace %d", c.Set.ID)
 }
@@ -127,9 +135,24 @@ func listWorkspaces(ctx context.Context, st *store.Store, out io.Writer) error {
 				widget = append(widget, k.Secret)
 			}
 		}
-		fmt.Fprintf(out, "%d\t%s\t%s\n", w.ID, strings.Join(widget, ","), w.Name)
+		fmt.Fprintf(out, "%d\t%s\t%s\t%s\n", w.ID, strings.Join(widget, ","), w.Name, settingsLine(w.Settings))
 	}
 	return nil
+}
+
+// settingsLine tells what a workspace's settings are, as flags of workspace set.
+func settingsLine(s gateway.Settings) string {
+	flag := func(name string, on bool) string {
+		if on {
+			return "--" + name
+		}
+		return "--no-" + name
+	}
+	return strings.Join([]string{
+		"--origins=" + strings.Join(s.Origins, ","),
+		flag("unified-identification", s.UnifiedIdentification),
+		flag("verify-identity", s.VerifyIdentity),
+	}, " ")
 }
 
 // newWorkspace is a workspace just made, with its secrets in clear.
