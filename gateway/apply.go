@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -192,8 +194,13 @@ func (g *Gateway) Apply(ctx context.Context, entries []*Entry) (err error) {
 			oldDefs: make(map[WorkspaceID]defSet),
 			newDefs: make(map[WorkspaceID]map[DefKey]*AttributeDef),
 		}
+		// A commit whose answer was lost may have gone through all the same.
+		done, err := tx.InboxPosition(g.node)
+		if err != nil || done >= last {
+			return err
+		}
 		for i := range groups {
-			if err := g.applyGroup(ctx, tx, &groups[i], &out); err != nil {
+			if err := g.applyGroup(ctx, tx, groups[i].after(done), &out); err != nil {
 				return err
 			}
 		}
@@ -238,7 +245,14 @@ type group struct {
 	entries   []*Entry
 }
 
-// group parses what came back from disk and splits the batch by workspace.
+// after is the part of a group behind seq.
+func (gr *group) after(seq int64) *group {
+	n, _ := slices.BinarySearchFunc(gr.entries, seq+1, func(e *Entry, seq int64) int { return cmp.Compare(e.Seq, seq) })
+	return &group{workspace: gr.workspace, entries: gr.entries[n:]}
+}
+
+// group parses what came back from disk and splits the batch by workspace, in
+// the order in which a transaction may take them.
 func (g *Gateway) group(ctx context.Context, entries []*Entry) ([]group, error) {
 	var groups []group
 	index := make(map[WorkspaceID]int, 1)
@@ -262,6 +276,7 @@ func (g *Gateway) group(ctx context.Context, entries []*Entry) ([]group, error) 
 		}
 		groups[i].entries = append(groups[i].entries, e)
 	}
+	slices.SortFunc(groups, func(a, b group) int { return cmp.Compare(a.workspace.ID, b.workspace.ID) })
 	return groups, nil
 }
 
@@ -272,7 +287,10 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 	if err != nil || len(entries) == 0 {
 		return err
 	}
-	known := g.lookUp(ctx, w, entries)
+	known, err := g.lookUp(ctx, tx, w, entries)
+	if err != nil {
+		return err
+	}
 	var refs Refs
 	slow := 0
 	own := false
@@ -399,9 +417,9 @@ func claim(tx Tx, gr *group) ([]*Entry, error) {
 	return kept, nil
 }
 
-// lookUp asks the cache which payloads say nothing new, and returns their
-// contacts; 0 for a payload that has to be applied.
-func (g *Gateway) lookUp(ctx context.Context, w WorkspaceID, entries []*Entry) []ContactID {
+// lookUp finds the payloads that say nothing new, and returns their contacts; 0
+// for a payload that has to be applied. The cache proposes, tx decides.
+func (g *Gateway) lookUp(ctx context.Context, tx Tx, w WorkspaceID, entries []*Entry) ([]ContactID, error) {
 	refs := make([]Ref, len(entries))
 	for i, e := range entries {
 		switch p := e.Payload; {
@@ -413,14 +431,25 @@ func (g *Gateway) lookUp(ctx context.Context, w WorkspaceID, entries []*Entry) [
 	}
 	ids := make([]Identity, len(entries))
 	g.cache.Identities(ctx, refs, ids)
-	known := make([]ContactID, len(entries))
-	for i, e := range entries {
-		p := e.Payload
-		if id := ids[i]; id.ContactID != 0 && (id.Fingerprint == p.Fingerprint || p.Key != "" && p.silent()) {
-			known[i] = id.ContactID
+	saysNothing := func(i int) bool {
+		p := entries[i].Payload
+		return ids[i].ContactID != 0 && (ids[i].Fingerprint == p.Fingerprint || p.Key != "" && p.silent())
+	}
+	for i := range ids {
+		if !saysNothing(i) {
+			ids[i] = Identity{} // it will be loaded anyway
 		}
 	}
-	return known
+	if err := tx.Confirm(w, refs, ids); err != nil {
+		return nil, fmt.Errorf("confirm what is known of %d payloads: %w", len(refs), err)
+	}
+	known := make([]ContactID, len(entries))
+	for i := range ids {
+		if saysNothing(i) {
+			known[i] = ids[i].ContactID
+		}
+	}
+	return known, nil
 }
 
 // silent reports whether the payload says nothing of contact and companies.

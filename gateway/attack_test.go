@@ -287,6 +287,35 @@ func runOver(t *testing.T, st gateway.Store, in *listInbox, entries ...*gateway.
 	<-done
 }
 
+// TestLostAnswer: a commit that went through although it seemed to fail is not
+// repeated, message id or not.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1000)
+	lost := 1
+	odd := &oddStore{Store: r.store, after: func(err error) error {
+		if lost--; lost >= 0 && err == nil {
+			return gateway.Errorf(gateway.CodeUnavailable, "the connection broke")
+		}
+		return err
+	}}
+	runOver(t, odd, &listInbox{}, r.entry(page("", "k1k1k1", `"user_id":"x"`)), r.entry(page("", "k2k2k2", `"user_id":"y"`)))
+	for _, id := range []string{"x", "y"} {
+		if c := r.byCustomID(id); c.PageViews != 1 {
+			t.Errorf("%s has %d page views", id, c.PageViews)
+		}
+	}
+	// The rest of a batch of which the first half is applied.
+	a, b := r.entry(page("", "k1k1k1", `"user_id":"x"`)), r.entry(page("", "k2k2k2", `"user_id":"y"`))
+	r.check(r.g.Apply(context.Background(), []*gateway.Entry{a}))
+	r.check(r.g.Apply(context.Background(), []*gateway.Entry{a, b}))
+	for _, id := range []string{"x", "y"} {
+		if c := r.byCustomID(id); c.PageViews != 2 {
+			t.Errorf("%s has %d page views", id, c.PageViews)
+		}
+	}
+}
+
 // TestPanicInTransaction: the writer stays usable, and only what panics again
 // and again is set aside.
 func TestPanicInTransaction(t *testing.T) {
@@ -327,9 +356,9 @@ func TestConflictForGood(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1000)
 	odd := &oddStore{Store: r.store}
-	poison := r.entry(page("b", "k2k2k2", `"user_id":"y"`))
+	before, poison := r.entry(page("a", "k1k1k1", `"user_id":"x"`)), r.entry(page("b", "k2k2k2", `"user_id":"y"`))
 	conflicts := &conflictStore{oddStore: odd}
-	runOver(t, conflicts, &listInbox{}, r.entry(page("a", "k1k1k1", `"user_id":"x"`)), poison, r.entry(page("c", "k3k3k3", `"user_id":"z"`)))
+	runOver(t, conflicts, &listInbox{}, before, poison, r.entry(page("c", "k3k3k3", `"user_id":"z"`)))
 	r.byCustomID("x")
 	r.byCustomID("z")
 	if q, err := r.store.Quarantine(context.Background(), r.w, 10); err != nil || len(q) != 1 || string(q[0].Body) != string(poison.Body) {

@@ -75,13 +75,21 @@ type Store interface {
 	Close() error
 }
 
-// Tx is a write transaction of a Store.
+// Tx is a write transaction of a Store. Whoever uses several workspaces in one
+// must take them by rising id: where writers can meet, the first use of a
+// workspace locks it against other transactions.
 type Tx interface {
+	// InboxPosition is the Seq up to which the node's inbox is applied, 0 if it
+	// never was. It is what stays true until the transaction ends.
+	InboxPosition(node string) (int64, error)
 	// ClaimMessages records the ids of messages (none zero, no two equal) as
 	// taken at the given time and returns those that had been recorded before.
 	ClaimMessages(w WorkspaceID, ids []MessageID, at time.Time) (repeats map[MessageID]bool, err error)
-	// Load finds what refs names. On a store with several writers it also locks
-	// it, in one fixed order.
+	// Confirm replaces each ids[i] that is not zero by what refs[i] names now,
+	// zero if that is nobody. Where no other process writes to the store, the
+	// caller knows as well as the store, and ids stay as they are.
+	Confirm(w WorkspaceID, refs []Ref, ids []Identity) error
+	// Load finds what refs names.
 	Load(w WorkspaceID, refs Refs) (*Loaded, error)
 	// ContactKeys returns all visitor keys of a contact, oldest first.
 	ContactKeys(w WorkspaceID, id ContactID) ([]VisitorKey, error)

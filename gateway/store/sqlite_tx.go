@@ -246,6 +246,29 @@ func (w *sqliteWriter) nextIDs(kind gateway.IDKind, n int) (int64, error) {
 	return next, nil
 }
 
+// InboxPosition implements gateway.Tx.
+func (t *sqliteTx) InboxPosition(node string) (seq int64, err error) {
+	if t.err != nil {
+		return 0, t.err
+	}
+	s, err := t.w.stmt(`SELECT seq FROM inbox_positions WHERE node = ?`)
+	if err != nil {
+		return 0, translate("inbox position", err)
+	}
+	s.text(node)
+	defer s.reset()
+	found, err := s.step()
+	if found {
+		seq = s.columnInt(0)
+	}
+	return seq, translate("inbox position", err)
+}
+
+// Confirm implements gateway.Tx: this process alone writes here.
+func (t *sqliteTx) Confirm(gateway.WorkspaceID, []gateway.Ref, []gateway.Identity) error {
+	return t.err
+}
+
 // SetInboxPosition implements gateway.Tx.
 func (t *sqliteTx) SetInboxPosition(node string, seq int64) error {
 	if t.err != nil {
