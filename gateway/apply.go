@@ -45,7 +45,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		if err := g.applyAll(ctx, entries); err != nil {
+		g.waiting.Store(entries[0].At.UnixMicro())
+		err = g.applyAll(ctx, entries)
+		g.waiting.Store(0)
+		if err != nil {
 			return err
 		}
 		if d := pace.rest(len(entries), time.Now()); d > 0 && !sleep(ctx, d) {
@@ -97,7 +100,9 @@ func (g *Gateway) applyAll(ctx context.Context, entries []*Entry) error {
 			}
 			return nil
 		}
-		switch CodeOf(err) {
+		code := CodeOf(err)
+		g.observe.Retried(code)
+		switch code {
 		case CodeUnavailable:
 		case CodeConflict:
 			if conflicts++; conflicts == maxConflicts {
@@ -187,6 +192,7 @@ func (g *Gateway) Apply(ctx context.Context, entries []*Entry) (err error) {
 		return err
 	}
 	last := entries[len(entries)-1].Seq
+	start := time.Now()
 	var out outcome
 	err = g.store.Update(ctx, func(tx Tx) error {
 		out = outcome{
@@ -219,6 +225,7 @@ func (g *Gateway) Apply(ctx context.Context, entries []*Entry) (err error) {
 	}
 	g.inbox.Applied(last)
 	g.announce()
+	g.observe.Applied(len(entries), time.Since(start), g.now().Sub(entries[0].At))
 	return nil
 }
 

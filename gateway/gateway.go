@@ -20,6 +20,8 @@ type Config struct {
 	// Limiter bounds what one apiKey may send, under "key:" and the apiKey; how
 	// much that is, is its business. nil: no limits.
 	Limiter Limiter
+	// Observer counts; nil: nobody does.
+	Observer Observer
 	// Node names this process's inbox in the store. Default "local".
 	Node string
 	// Now is the clock; default time.Now. Times are stored in UTC with
@@ -34,6 +36,7 @@ type Gateway struct {
 	inbox   Inbox
 	cache   Cache
 	limiter Limiter
+	observe Observer
 	log     *zap.Logger
 	node    string
 	now     func() time.Time
@@ -42,16 +45,20 @@ type Gateway struct {
 	applying   sync.Mutex // held while a batch is applied: one at a time
 	defs       sync.Map   // WorkspaceID -> defSet, replaced whole
 	applied    atomic.Pointer[chan struct{}]
+	waiting    atomic.Int64 // when the first of the batch under way was accepted, in microseconds since 1970; 0: none is
 }
 
 // New builds a Gateway. It starts nothing: Run does the applying.
 func New(c Config) *Gateway {
-	g := &Gateway{store: c.Store, inbox: c.Inbox, cache: c.Cache, limiter: c.Limiter, log: c.Log, node: c.Node, now: c.Now}
+	g := &Gateway{store: c.Store, inbox: c.Inbox, cache: c.Cache, limiter: c.Limiter, observe: c.Observer, log: c.Log, node: c.Node, now: c.Now}
 	if g.node == "" {
 		g.node = "local"
 	}
 	if g.now == nil {
 		g.now = time.Now
+	}
+	if g.observe == nil {
+		g.observe = nobody{}
 	}
 	g.workspaces.gateway = g
 	ch := make(chan struct{})
@@ -59,11 +66,48 @@ func New(c Config) *Gateway {
 	return g
 }
 
+// nobody is the Observer that doesn't look.
+type nobody struct{}
+
+func (nobody) Answered(Code, int)                        {}
+func (nobody) Applied(int, time.Duration, time.Duration) {}
+func (nobody) Retried(Code)                              {}
+
 // Read returns the read side of the store.
 func (g *Gateway) Read() Reader { return g.store }
 
 // Pending is how many payloads are acknowledged and not yet visible to Read.
 func (g *Gateway) Pending() int64 { return g.inbox.Pending() }
+
+// Lag is for how long the oldest of the payloads that are being applied has been
+// waiting; 0 if there is none.
+func (g *Gateway) Lag() time.Duration {
+	since := g.waiting.Load()
+	if since == 0 {
+		return 0
+	}
+	return max(g.now().Sub(time.UnixMicro(since)), 0)
+}
+
+// Health is whether a gateway can do its work.
+type Health struct {
+	Inbox error // nil: payloads can be taken
+	Store error // nil: what was taken can be applied and read
+}
+
+// Ready reports whether payloads can be taken. A store that is away doesn't
+// change that as long as the inbox has room.
+func (h Health) Ready() bool { return h.Inbox == nil }
+
+// Check looks whether inbox and store work. It waits until ctx ends at most.
+func (g *Gateway) Check(ctx context.Context) Health {
+	var h Health
+	var both sync.WaitGroup
+	both.Go(func() { h.Inbox = g.inbox.Check(ctx) })
+	both.Go(func() { h.Store = g.store.Ping(ctx) })
+	both.Wait()
+	return h
+}
 
 // Changed returns a channel that is closed after the next batch was applied.
 // To miss nothing, ask for it before reading the state that is to be watched.

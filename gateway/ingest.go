@@ -33,6 +33,28 @@ type Result struct {
 // What it answers depends on the payload and on the workspace's settings, never
 // on what is stored about a contact: a stranger learns nothing from it.
 func (g *Gateway) Accept(ctx context.Context, r Request) (results []Result, batch bool, err error) {
+	results, batch, err = g.accept(ctx, r)
+	switch {
+	case err != nil:
+		g.observe.Answered(CodeOf(err), max(len(results), 1))
+	case len(results) == 1 && results[0].Err == nil:
+		g.observe.Answered("", 1)
+	default:
+		good := len(results)
+		for i := range results {
+			if e := results[i].Err; e != nil {
+				g.observe.Answered(e.Code, 1)
+				good--
+			}
+		}
+		g.observe.Answered("", good)
+	}
+	return results, batch, err
+}
+
+// accept is Accept, uncounted. With an error results tell only how many there
+// were.
+func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batch bool, err error) {
 	items, batch, err := SplitBatch(r.Body)
 	if err != nil {
 		return nil, batch, err
@@ -63,7 +85,7 @@ func (g *Gateway) Accept(ctx context.Context, r Request) (results []Result, batc
 		}
 	}
 	if err := g.inbox.Append(ctx, entries...); err != nil {
-		return nil, batch, err
+		return results, batch, err
 	}
 	return results, batch, nil
 }

@@ -36,6 +36,9 @@ type Inbox interface {
 	Applied(seq int64)
 	// Pending is how many entries are durable and not applied.
 	Pending() int64
+	// Check returns nil if Append would take an entry now, as far as can be told
+	// without one.
+	Check(ctx context.Context) error
 	// Close stops the inbox's goroutines. What is durable stays.
 	Close() error
 }
@@ -284,4 +287,17 @@ type Cache interface {
 	Remember(ctx context.Context, refs []Ref, ids []Identity)
 	// Forget drops all that is known of the contacts.
 	Forget(ctx context.Context, w WorkspaceID, ids []ContactID)
+}
+
+// Observer is told what happens, so that it can be counted. Its methods are
+// called on hot paths from many goroutines and must not wait.
+type Observer interface {
+	// Answered tells that n payloads were answered alike: accepted (""), or
+	// refused with a code.
+	Answered(code Code, n int)
+	// Applied tells that a batch of n payloads became visible. took is what the
+	// transaction took, lag the time since the first of them was accepted.
+	Applied(n int, took, lag time.Duration)
+	// Retried tells that a batch could not be applied and waits for another try.
+	Retried(code Code)
 }

@@ -75,7 +75,7 @@ func (f *File) join(entries []*gateway.Entry, bytes int64) (*group, error) {
 		return nil, errClosed()
 	}
 	if f.pending+f.waiting+n > f.opts.MaxPending || f.pendingBytes+f.waitingBytes+bytes > f.opts.MaxBytes {
-		return nil, &gateway.Error{Code: gateway.CodeUnavailable, Message: "too much is waiting to be stored, try again later", RetryAfter: retryAfter}
+		return nil, errFull()
 	}
 	var g *group
 	if len(f.groups) > 0 {
@@ -173,6 +173,7 @@ func (f *File) commit(g *group) {
 	f.mu.Lock()
 	f.waiting -= int64(len(g.entries))
 	f.waitingBytes -= g.bytes
+	f.broken = err
 	if err == nil {
 		first := f.last + 1
 		for i, e := range g.entries {

@@ -90,8 +90,10 @@ func fillDisk(dir string) error {
 	}{
 		{"fill with entries", p.appendUntilRefused},
 		{"still full", p.appendRefused},
+		{"says so", p.checkRefused},
 		{"read back", p.readAll},
 		{"apply", func() error { p.start = p.last; p.f.Applied(p.last); return nil }},
+		{"says that it can go on", p.checkSoon},
 		{"recover", p.appendSoon},
 		{"fill with junk", func() error {
 			if err := os.WriteFile(junk, make([]byte, 4<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
@@ -99,6 +101,7 @@ func fillDisk(dir string) error {
 			}
 			return p.appendUntilRefused()
 		}},
+		{"says so again", p.checkRefused},
 		{"close on a full disk", func() error { return p.f.Close() }},
 		{"remove junk", func() error { return os.Remove(junk) }},
 		{"reopen", p.open},
@@ -293,6 +296,26 @@ func (p *probe) appendSoon() (err error) {
 	for range 1000 {
 		if err = p.append(3); err == nil {
 			return p.append(5)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return err
+}
+
+// checkRefused wants that the inbox knows that it can't take anything.
+func (p *probe) checkRefused() error {
+	if err := p.f.Check(context.Background()); gateway.CodeOf(err) != gateway.CodeUnavailable {
+		return fmt.Errorf("Check says %v", err)
+	}
+	return nil
+}
+
+// checkSoon wants that the inbox finds out that it can take something again,
+// without being given anything.
+func (p *probe) checkSoon() (err error) {
+	for range 1000 {
+		if err = p.f.Check(context.Background()); err == nil {
+			return nil
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

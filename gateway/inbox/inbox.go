@@ -58,6 +58,7 @@ type File struct {
 
 	mu      sync.Mutex
 	closed  bool
+	broken  error      // why the last commit failed, nil if it didn't
 	arrived *sync.Cond // a group was added to groups, or closed was set
 
 	// Append: groups wait to be committed, the last one still takes more.
@@ -188,7 +189,7 @@ func (f *File) load(ctx context.Context) error {
 		path := filepath.Join(f.dir, name)
 		seq, ok := parseSegmentName(name)
 		switch {
-		case name == newName, name == spareName:
+		case name == newName, name == spareName, name == probeName:
 			err = removeFiles(path)
 		case ok && name == entry.Name():
 			old = append(old, &segment{path: path, first: seq, last: seq - 1})
@@ -347,6 +348,47 @@ func (f *File) Pending() int64 {
 	return f.pending
 }
 
+// Check returns nil if Append would take an entry now: the inbox has room, and
+// its last commit went well or a file of the size of a segment's first log pages
+// can be made durable since. It writes only after a commit that failed.
+func (f *File) Check(context.Context) error {
+	f.mu.Lock()
+	full := f.pending+f.waiting >= f.opts.MaxPending || f.pendingBytes+f.waitingBytes >= f.opts.MaxBytes
+	closed, broken := f.closed, f.broken
+	f.mu.Unlock()
+	switch {
+	case closed:
+		return errClosed()
+	case full:
+		return errFull()
+	case broken == nil:
+		return nil
+	}
+	if err := probe(f.dir); err != nil {
+		return &gateway.Error{Code: gateway.CodeUnavailable, Message: "the inbox can't store anything", RetryAfter: retryAfter, Err: err}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.broken == broken {
+		f.broken = nil
+	}
+	return nil
+}
+
+// probe makes and removes a small file, durably, as the next segment would be.
+func probe(dir string) (err error) {
+	path := filepath.Join(dir, probeName)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(make([]byte, 64<<10))
+	if err == nil {
+		err = file.Sync()
+	}
+	return errors.Join(err, file.Close(), os.Remove(path))
+}
+
 // Close commits what waits in Append, refuses all later calls, stops the
 // inbox's goroutines and closes its files. What is not applied stays for the
 // next Open. With much of that pending SQLite tidies each file, which takes
@@ -396,6 +438,11 @@ func signal(c chan struct{}) {
 // errClosed is what calls after Close get.
 func errClosed() error {
 	return &gateway.Error{Code: gateway.CodeUnavailable, Message: "the server is stopping, try again", RetryAfter: retryAfter}
+}
+
+// errFull is what Append answers while too much is pending.
+func errFull() error {
+	return &gateway.Error{Code: gateway.CodeUnavailable, Message: "too much is waiting to be stored, try again later", RetryAfter: retryAfter}
 }
 
 // retryAfter is what callers are told to wait: long enough for a batch to be

@@ -286,7 +286,13 @@ func TestMaxPending(t *testing.T) {
 			}
 			wantUnavailable(t, f.Append(context.Background(), entry(body)))
 			wantPending(t, f, 10)
+			if err := f.Check(context.Background()); tt.opts.MaxPending > 0 {
+				wantUnavailable(t, err)
+			}
 			f.Applied(1)
+			if err := f.Check(context.Background()); err != nil {
+				t.Error("with room again:", err)
+			}
 			add(t, f, body)
 			wantUnavailable(t, f.Append(context.Background(), entry(body)))
 			f.Applied(11)

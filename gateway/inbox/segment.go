@@ -30,10 +30,12 @@ const (
 const busyWait = 250
 
 // newName is the name that a segment has until it is complete, spareName that
-// of a log to be used again.
+// of a log to be used again, probeName that of a file which shows that one can
+// be written.
 const (
 	newName   = "inbox.new"
 	spareName = "inbox.spare"
+	probeName = "inbox.probe"
 )
 
 // The sizes of a log's header and of what it holds for each page, see
