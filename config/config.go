@@ -39,8 +39,8 @@ const Prefix = "CIVGATE_"
 type Config struct {
 	Addr           string        `koanf:"addr" help:"Address to listen on."`
 	Data           string        `koanf:"data" help:"Folder of the SQLite file and the inbox."`
-	DatabaseURL    string        `koanf:"database_url" help:"Where the data is, if not in the data folder: sqlite:PATH."`
-	RedisURL       string        `koanf:"redis_url" help:"Redis for the shared cache. Not supported yet: leave it empty."`
+	DatabaseURL    string        `koanf:"database_url" help:"Where the data is, if not in the data folder: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE."`
+	RedisURL       string        `koanf:"redis_url" help:"Redis for what several nodes share: identity cache and limits. Default: each node by itself."`
 	PublicURL      string        `koanf:"public_url" help:"Address under which browsers reach civgate, for the snippet that is printed. Default: http://localhost and the port."`
 	APIKey         string        `koanf:"api_key" help:"apiKey of the first workspace. Default: made at the first start."`
 	RESTToken      string        `koanf:"rest_token" help:"REST token of the first workspace, 20 characters or more. Default: made at the first start."`
@@ -58,6 +58,8 @@ type Config struct {
 	DrainTimeout   time.Duration `koanf:"drain_timeout" help:"How long a stop waits for requests and for the inbox."`
 	LogLevel       string        `koanf:"log_level" help:"debug, info, warn or error."`
 	LogFormat      string        `koanf:"log_format" help:"text or json."`
+	MetricsAddr    string        `koanf:"metrics_addr" help:"Address on which Prometheus finds /metrics, such as 127.0.0.1:9090. Default: off."`
+	MetricsToken   string        `koanf:"metrics_token" help:"Token for /metrics on the main address, 20 characters or more. Default: not served there."`
 	DebugAddr      string        `koanf:"debug_addr" help:"Address for Go's profiler (pprof), loopback only. Default: off."`
 }
 
@@ -204,7 +206,7 @@ func kindName(t reflect.Type) string {
 
 // ownPaths are where civgate serves something else than the script and the
 // payloads, with all that is below.
-var ownPaths = []string{"/api", "/demo", "/healthz"}
+var ownPaths = []string{"/api", "/demo", "/healthz", "/readyz", "/metrics"}
 
 // Validate returns an error of one line that names the setting that can't be
 // used and says what can.
@@ -218,11 +220,12 @@ func (c *Config) Validate() error {
 	if c.Data == "" {
 		return bad("data", "name a folder")
 	}
-	if _, err := c.SQLitePath(); err != nil {
+	if _, err := c.SQLitePath(); err != nil && !c.Postgres() {
 		return err
 	}
-	if c.RedisURL != "" {
-		return bad("redis_url", "this version has no Redis support yet; leave it empty")
+	if scheme, _, ok := strings.Cut(c.RedisURL, "://"); c.RedisURL != "" && (!ok || scheme != "redis" && scheme != "rediss") {
+		// The text may hold a password: it is not repeated.
+		return bad("redis_url", "it is not of the form redis://HOST:PORT")
 	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
@@ -291,6 +294,12 @@ func (c *Config) Validate() error {
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return bad("log_format", "%q is neither text nor json", c.LogFormat)
 	}
+	if _, _, err := net.SplitHostPort(c.MetricsAddr); c.MetricsAddr != "" && err != nil {
+		return bad("metrics_addr", "%q is not an address such as 127.0.0.1:9090", c.MetricsAddr)
+	}
+	if c.MetricsToken != "" && !isKey(c.MetricsToken, 20, 128) {
+		return bad("metrics_token", "use 20 to 128 letters, digits, - or _")
+	}
 	if c.DebugAddr != "" {
 		host, _, err := net.SplitHostPort(c.DebugAddr)
 		ip := net.ParseIP(host)
@@ -310,18 +319,22 @@ func isKey(s string, least, most int) bool {
 	return len(s) >= least && len(s) <= most
 }
 
-// SQLitePath returns the path of the SQLite file.
+// SQLitePath returns the path of the SQLite file; an error unless the data is in
+// one.
 func (c *Config) SQLitePath() (string, error) {
 	switch scheme, rest, ok := strings.Cut(c.DatabaseURL, ":"); {
 	case c.DatabaseURL == "":
 		return filepath.Join(c.Data, "civgate.db"), nil
 	case ok && scheme == "sqlite" && strings.TrimPrefix(rest, "//") != "":
 		return strings.TrimPrefix(rest, "//"), nil
-	case ok && (scheme == "postgres" || scheme == "postgresql"):
-		return "", errors.New("database_url: this version has no PostgreSQL support yet; leave it empty or use sqlite:PATH")
 	}
 	// The text may hold a password: it is not repeated.
-	return "", errors.New("database_url: it is not of the form sqlite:PATH")
+	return "", errors.New("database_url: it is neither of the form sqlite:PATH nor postgres://USER:PASSWORD@HOST/DATABASE")
+}
+
+// Postgres reports whether the data is in PostgreSQL.
+func (c *Config) Postgres() bool {
+	return strings.HasPrefix(c.DatabaseURL, "postgres://") || strings.HasPrefix(c.DatabaseURL, "postgresql://")
 }
 
 // Proxies returns the networks whose forwarding headers count.

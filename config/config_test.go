@@ -56,9 +56,10 @@ func TestLoadNamesTheSetting(t *testing.T) {
 	}{
 		{name: "address", env: []string{"CIVGATE_ADDR=8080"}, want: "addr"},
 		{name: "no folder", env: []string{"CIVGATE_DATA="}, want: "data"},
-		{name: "postgres", env: []string{"CIVGATE_DATABASE_URL=postgres://u:secret@h/d"}, want: "database_url"},
 		{name: "database", env: []string{"CIVGATE_DATABASE_URL=mysql://u:secret@h/d"}, want: "database_url"},
-		{name: "redis", env: []string{"CIVGATE_REDIS_URL=redis://h"}, want: "redis_url"},
+		{name: "redis", env: []string{"CIVGATE_REDIS_URL=secret@h:6379"}, want: "redis_url"},
+		{name: "metrics address", env: []string{"CIVGATE_METRICS_ADDR=9090"}, want: "metrics_addr"},
+		{name: "metrics token", env: []string{"CIVGATE_METRICS_TOKEN=short"}, want: "metrics_token"},
 		{name: "public url", env: []string{"CIVGATE_PUBLIC_URL=civ.example.com"}, want: "public_url"},
 		{name: "public url with a query", env: []string{"CIVGATE_PUBLIC_URL=https://civ.example.com?a=1"}, want: "public_url"},
 		{name: "public url with a fragment", env: []string{"CIVGATE_PUBLIC_URL=https://civ.example.com/#a"}, want: "public_url"},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,15 +44,17 @@ const limitedNames = 100_000
 
 // app is a running civgate.
 type app struct {
-	cfg    config.Config
-	log    *zap.Logger
-	lock   *flock.Flock
-	store  *store.Store
-	inbox  *inbox.File
-	server *http.Server
-	debug  *http.Server // nil unless debug_addr is set
-	addr   net.Addr
-	first  newWorkspace
+	cfg     config.Config
+	log     *zap.Logger
+	lock    *flock.Flock
+	node    string // this process's inbox, as the store knows it
+	store   *store.Store
+	inbox   *inbox.File
+	metrics *api.Metrics
+	server  *http.Server
+	others  []*http.Server // for metrics_addr and debug_addr
+	addr    net.Addr
+	first   newWorkspace
 
 	done    chan struct{}      // closed when a stop begins: ends streams
 	stopRun context.CancelFunc // ends the applier and the housekeeping
@@ -100,40 +104,14 @@ func newLog(cfg config.Config, w io.Writer) (*zap.Logger, error) {
 // start builds the parts and starts them; on an error it has stopped what it
 // had started.
 func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err error) {
-	a := &app{cfg: cfg, log: log, done: make(chan struct{}), failed: make(chan error, 3)}
+	a := &app{cfg: cfg, log: log, metrics: api.NewMetrics(), done: make(chan struct{}), failed: make(chan error, 3)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
 		}
 	}()
-	path, err := cfg.SQLitePath()
-	if err != nil {
+	if err := a.openData(ctx); err != nil {
 		return nil, err
-	}
-	for _, dir := range []string{cfg.Data, filepath.Dir(path)} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("data: make the folder: %w", err)
-		}
-	}
-	lock := flock.New(lockPath(cfg))
-	switch ok, err := lock.TryLock(); {
-	case err != nil:
-		return nil, fmt.Errorf("data: %w", err)
-	case !ok:
-		return nil, fmt.Errorf("data: another civgate works on %s: stop it first, or give this one another folder with --data", path)
-	}
-	a.lock = lock
-	if a.store, err = store.Open(ctx, path); err != nil {
-		return nil, fmt.Errorf("data: %w", err)
-	}
-	const node = "local"
-	position, err := a.store.InboxPosition(ctx, node)
-	if err != nil {
-		return nil, fmt.Errorf("read the inbox position: %w", err)
-	}
-	a.inbox, err = inbox.Open(ctx, filepath.Join(cfg.Data, "inbox"), position, inbox.Options{MaxPending: int64(cfg.MaxPending)})
-	if err != nil {
-		return nil, fmt.Errorf("data: %w", err)
 	}
 	// The address comes before the workspace: who can't have it starts again, and
 	// must not have missed the token, which is shown once.
@@ -158,20 +136,32 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 		}, limitedNames, time.Now)
 	}
 	gw := gateway.New(gateway.Config{
-		Store: a.store, Inbox: a.inbox, Cache: cache.New(cfg.CacheSize), Log: log, Limiter: limiter, Node: node,
+		Store: a.store, Inbox: a.inbox, Cache: cache.New(cfg.CacheSize), Log: log, Limiter: limiter, Node: a.node, Observer: a.metrics,
 	})
+	a.metrics.Gauge("civgate_inbox_pending", "Payloads acknowledged and not yet visible.", func() float64 { return float64(gw.Pending()) })
+	a.metrics.Gauge("civgate_inbox_lag_seconds", "For how long the oldest payload that is being applied has been waiting.", func() float64 { return gw.Lag().Seconds() })
 	handler, err := a.handler(gw, limiter)
 	if err != nil {
 		return nil, err
 	}
 	a.server = newServer(handler, log)
-	if cfg.DebugAddr != "" {
-		debugListener, err := net.Listen("tcp", cfg.DebugAddr)
-		if err != nil {
-			return nil, fmt.Errorf("debug_addr: %w", err)
+	for _, other := range []struct {
+		setting, addr string
+		handler       http.Handler
+	}{
+		{"metrics_addr", cfg.MetricsAddr, metricsOnly(a.metrics)},
+		{"debug_addr", cfg.DebugAddr, profiler()},
+	} {
+		if other.addr == "" {
+			continue
 		}
-		a.debug = newServer(profiler(), log)
-		a.serveOn(a.debug, debugListener)
+		l, err := net.Listen("tcp", other.addr)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", other.setting, err)
+		}
+		s := newServer(other.handler, log)
+		a.others = append(a.others, s)
+		a.serveOn(s, l)
 	}
 
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -184,6 +174,98 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 	a.running.Go(func() { a.housekeep(runCtx, gw) })
 	a.serveOn(a.server, listener)
 	return a, nil
+}
+
+// openData opens the store and the inbox. The data folder is this process's
+// alone; a PostgreSQL database may have other nodes.
+func (a *app) openData(ctx context.Context) error {
+	source, dir := a.cfg.DatabaseURL, a.cfg.Data
+	if !a.cfg.Postgres() {
+		path, err := a.cfg.SQLitePath()
+		if err != nil {
+			return err
+		}
+		source, dir = path, filepath.Dir(path)
+	}
+	for _, dir := range []string{a.cfg.Data, dir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("data: make the folder: %w", err)
+		}
+	}
+	lock := flock.New(lockPath(a.cfg))
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
+		return fmt.Errorf("data: %w", err)
+	case !ok:
+		return fmt.Errorf("data: another civgate works on %s: stop it first, or give this one another folder with --data", strings.TrimSuffix(lock.Path(), ".lock"))
+	}
+	a.lock = lock
+	var err error
+	a.node = "local"
+	if a.cfg.Postgres() {
+		if a.node, err = nodeName(a.cfg.Data); err != nil {
+			return fmt.Errorf("data: %w", err)
+		}
+	}
+	if a.store, err = store.Open(ctx, source); err != nil {
+		setting := "data"
+		if a.cfg.DatabaseURL != "" {
+			setting = "database_url"
+		}
+		return fmt.Errorf("%s: %w", setting, err)
+	}
+	position, err := a.store.InboxPosition(ctx, a.node)
+	if err != nil {
+		return fmt.Errorf("read the inbox position: %w", err)
+	}
+	a.inbox, err = inbox.Open(ctx, filepath.Join(a.cfg.Data, "inbox"), position, inbox.Options{MaxPending: int64(a.cfg.MaxPending)})
+	if err != nil {
+		return fmt.Errorf("data: %w", err)
+	}
+	return nil
+}
+
+// nodeName is the name of the inbox in dir, under which a database that several
+// nodes share keeps its position. It is made once and stays with the folder: a
+// host name may come back with another disk.
+func nodeName(dir string) (string, error) {
+	path := filepath.Join(dir, "node")
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		name := strings.ToLower(rand.Text()[:16])
+		return name, writeDurably(path, name+"\n")
+	}
+	if err != nil {
+		return "", fmt.Errorf("read this node's name: %w", err)
+	}
+	name := strings.TrimSpace(string(text))
+	if name == "" || len(name) > 64 {
+		return "", fmt.Errorf("%s is damaged: it holds no name; with an empty inbox folder it can be deleted", path)
+	}
+	return name, nil
+}
+
+// writeDurably makes a file that is there whole or not at all, whatever happens.
+func writeDurably(path, text string) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.WriteString(text)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 func newServer(h http.Handler, log *zap.Logger) *http.Server {
@@ -226,7 +308,11 @@ func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handle
 	server := api.New(api.Settings{Reader: gw.Read(), Log: a.log, TrustedProxies: proxies})
 	e.HTTPErrorHandler = server.HandleError
 	server.Mount(e)
-	server.MountIngest(e, api.Ingest{Path: a.cfg.IngestPath, Gateway: gw, Limiter: limiter})
+	server.MountIngest(e, api.Ingest{Path: a.cfg.IngestPath, Gateway: gw, Limiter: limiter, Observer: a.metrics})
+	server.MountHealth(e, gw, a.done)
+	if a.cfg.MetricsToken != "" {
+		server.MountMetrics(e, a.metrics, a.cfg.MetricsToken)
+	}
 	widget.Mount(e, widget.Settings{ScriptPath: a.cfg.ScriptPath, IngestPath: a.cfg.IngestPath})
 	if a.cfg.Demo {
 		web.MountDemo(e, web.Demo{
@@ -236,6 +322,14 @@ func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handle
 		e.GET("/", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/demo") })
 	}
 	return e, nil
+}
+
+// metricsOnly serves the metrics on an address of their own, where whoever gets
+// through may read them.
+func metricsOnly(m *api.Metrics) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.Handler())
+	return mux
 }
 
 // profiler serves Go's own profiles.
@@ -287,8 +381,8 @@ func (a *app) stop() error {
 // close releases what start took, as far as it came.
 func (a *app) close() error {
 	var errs []error
-	if a.debug != nil {
-		errs = append(errs, a.debug.Close())
+	for _, s := range a.others {
+		errs = append(errs, s.Close())
 	}
 	if a.server != nil {
 		errs = append(errs, a.server.Close())

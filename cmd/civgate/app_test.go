@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -388,9 +389,11 @@ func TestDiskFull(t *testing.T) {
 	if send(20) == 0 {
 		t.Fatal("a full disk refused nothing")
 	}
+	p.ready(http.StatusServiceUnavailable)
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
+	p.ready(http.StatusOK) // without being sent anything: a balancer sends nothing meanwhile
 	deadline := time.Now().Add(30 * time.Second)
 	for send(1) > 0 {
 		if time.Now().After(deadline) {
@@ -405,6 +408,70 @@ func TestDiskFull(t *testing.T) {
 	}
 	if code := p.end(); code != exitOK {
 		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+}
+
+// ready waits until /readyz answers with the status.
+func (p *process) ready(want int) {
+	p.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Get(p.origin + "/readyz")
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if resp.StatusCode == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("/readyz answers %d %s, want %d", resp.StatusCode, body, want)
+		}
+	}
+}
+
+// TestMetricsAddress: on an address of its own the metrics need no token, and
+// nothing else is there.
+func TestMetricsAddress(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, t.TempDir(), "CIVGATE_METRICS_ADDR="+addr)
+	p.post(person(1))
+	p.settle()
+	get := func(url string) (int, string) {
+		t.Helper()
+		resp, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(body)
+	}
+	status, text := get("http://" + addr + "/metrics")
+	for _, line := range []string{`civgate_payloads_total{result="accepted"} 1`, "civgate_inbox_pending 0", "civgate_inbox_lag_seconds 0", "civgate_batch_payloads_sum 1"} {
+		if status != http.StatusOK || !strings.Contains(text, line+"\n") {
+			t.Errorf("%d, no line %s", status, line)
+		}
+	}
+	if status, _ := get("http://" + addr + "/healthz"); status != http.StatusNotFound {
+		t.Errorf("health on the metrics' address: %d", status)
+	}
+	if status, _ := get(p.origin + "/metrics"); status != http.StatusNotFound {
+		t.Errorf("metrics on the main address, without a token set: %d", status)
 	}
 }
 

@@ -38,14 +38,16 @@ type workspaceCommand struct {
 
 // run carries out one of the workspace commands on the stored data.
 func (c *workspaceCommand) run(ctx context.Context, command string, cfg config.Config, out io.Writer) (err error) {
-	path, err := cfg.SQLitePath()
-	if err != nil {
-		return err
+	source := cfg.DatabaseURL
+	if !cfg.Postgres() {
+		if source, err = cfg.SQLitePath(); err != nil {
+			return err
+		}
+		if _, err := os.Stat(source); err != nil {
+			return fmt.Errorf("there is no data at %s yet: start civgate once, or name the folder with --data", source)
+		}
 	}
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("there is no data at %s yet: start civgate once, or name the folder with --data", path)
-	}
-	st, err := store.Open(ctx, path)
+	st, err := store.Open(ctx, source)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,6 @@ import (
 // Acceptor takes payloads; gateway.Gateway is the one there is.
 type Acceptor interface {
 	Accept(ctx context.Context, r gateway.Request) (results []gateway.Result, batch bool, err error)
-	Pending() int64
 }
 
 // Ingest is what the ingest endpoint works with.
@@ -30,10 +29,20 @@ type Ingest struct {
 	// Limiter bounds the requests of one address, under "ip:" and the address;
 	// nil: no limits.
 	Limiter gateway.Limiter
+	// Observer counts the answers that the gateway isn't asked for; nil: nobody
+	// does.
+	Observer gateway.Observer
 }
 
-// MountIngest registers POST on i.Path for the pages of any site, and GET
-// /healthz.
+// refused counts a refusal that the gateway doesn't hear of.
+func (i *Ingest) refused(err error) error {
+	if i.Observer != nil {
+		i.Observer.Answered(gateway.CodeOf(err), 1)
+	}
+	return err
+}
+
+// MountIngest registers POST on i.Path for the pages of any site.
 func (s *Server) MountIngest(e *echo.Echo, i Ingest) {
 	anySite := cors.New(cors.Options{
 		AllowedOrigins: []string{"*"},
@@ -47,13 +56,6 @@ func (s *Server) MountIngest(e *echo.Echo, i Ingest) {
 	for _, path := range []string{i.Path, i.Path + "/"} {
 		e.Match([]string{http.MethodPost, http.MethodOptions}, path, post, echo.WrapMiddleware(anySite.Handler))
 	}
-	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", func(c echo.Context) error {
-		c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
-		return writeJSON(c, http.StatusOK, struct {
-			Status  string `json:"status"`
-			Pending int64  `json:"inbox_pending"`
-		}{"ok", i.Gateway.Pending()})
-	})
 }
 
 // ingest answers POST /ingest (design, section 3).
@@ -66,12 +68,12 @@ func (s *Server) ingest(c echo.Context, i Ingest) error {
 	ip, _ := netip.ParseAddr(c.RealIP()) // an unknown address is nobody's
 	if i.Limiter != nil && ip.IsValid() {
 		if ok, after := i.Limiter.Allow(r.Context(), "ip:"+limitedAddr(ip), 1); !ok {
-			return s.ingestError(c, 0, &gateway.Error{Code: gateway.CodeRateLimited, Message: "too many requests from this address; slow down", RetryAfter: after})
+			return s.ingestError(c, 0, i.refused(&gateway.Error{Code: gateway.CodeRateLimited, Message: "too many requests from this address; slow down", RetryAfter: after}))
 		}
 	}
 	body, err := readBody(c.Response(), r)
 	if err != nil {
-		return s.ingestError(c, 0, err)
+		return s.ingestError(c, 0, i.refused(err))
 	}
 	results, batch, err := i.Gateway.Accept(r.Context(), gateway.Request{Body: body, Origin: r.Header.Get(echo.HeaderOrigin), IP: ip})
 	if err != nil {

@@ -39,6 +39,8 @@ type door struct {
 	echo    *echo.Echo
 	gateway *gateway.Gateway
 	store   *store.Store
+	metrics *api.Metrics
+	done    chan struct{}
 	w       gateway.WorkspaceID
 }
 
@@ -59,8 +61,8 @@ func newDoor(t testing.TB, s gateway.Settings, limits map[string]cache.Limit, tr
 	if limits != nil {
 		limiter = cache.NewLimiter(limits, 1000, func() time.Time { return now })
 	}
-	d := &door{store: st, echo: echo.New()}
-	d.gateway = gateway.New(gateway.Config{Store: st, Inbox: in, Cache: cache.New(1000), Log: log, Limiter: limiter})
+	d := &door{store: st, echo: echo.New(), metrics: api.NewMetrics(), done: make(chan struct{})}
+	d.gateway = gateway.New(gateway.Config{Store: st, Inbox: in, Cache: cache.New(1000), Log: log, Limiter: limiter, Observer: d.metrics})
 	d.w, err = st.CreateWorkspace(ctx, gateway.Workspace{Name: "door", CreatedAt: now, Settings: s},
 		gateway.APIKey{Kind: gateway.KeyWidget, Secret: doorKey, CreatedAt: now})
 	if err != nil {
@@ -69,7 +71,9 @@ func newDoor(t testing.TB, s gateway.Settings, limits map[string]cache.Limit, tr
 	d.echo.IPExtractor = api.IPExtractor(trusted)
 	srv := api.New(api.Settings{Reader: st, Log: log, TrustedProxies: trusted})
 	d.echo.HTTPErrorHandler = srv.HandleError
-	srv.MountIngest(d.echo, api.Ingest{Path: "/ingest", Gateway: d.gateway, Limiter: limiter})
+	srv.MountIngest(d.echo, api.Ingest{Path: "/ingest", Gateway: d.gateway, Limiter: limiter, Observer: d.metrics})
+	srv.MountHealth(d.echo, d.gateway, d.done)
+	srv.MountMetrics(d.echo, d.metrics, metricsToken)
 	var run sync.WaitGroup
 	run.Go(func() {
 		if err := d.gateway.Run(ctx); ctx.Err() == nil {
@@ -536,17 +540,5 @@ func TestOtherPaths(t *testing.T) {
 		if tt.status == 405 && !strings.Contains(w.Header().Get("Allow"), "POST") {
 			t.Errorf("Allow %q", w.Header().Get("Allow"))
 		}
-	}
-}
-
-func TestHealthz(t *testing.T) {
-	t.Parallel()
-	d := newDoor(t, gateway.DefaultSettings(), nil)
-	d.post(`{"apiKey":"A1B2C3","user_id":"42"}`)
-	d.settle()
-	w := httptest.NewRecorder()
-	d.echo.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/healthz", nil))
-	if w.Code != 200 || w.Body.String() != `{"status":"ok","inbox_pending":0}` {
-		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
