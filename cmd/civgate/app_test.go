@@ -547,6 +547,13 @@ func TestWorkspaceCommand(t *testing.T) {
 	if n := p.contacts(); n != 0 {
 		t.Errorf("the first workspace sees %d contacts of the second", n)
 	}
+	addr := "--addr=" + strings.TrimPrefix(p.origin, "http://")
+	if code, out := civgate("ready", addr); code != exitOK || !strings.Contains(out, `"ready"`) {
+		t.Errorf("ready: %d %s", code, out)
+	}
+	if code, out := civgate("ready", "--addr=127.0.0.1:1"); code != exitFailed {
+		t.Errorf("ready where nobody listens: %d %s", code, out)
+	}
 	if code, out := civgate("version"); code != exitOK || !strings.HasPrefix(out, "civgate ") {
 		t.Errorf("version: %d %s", code, out)
 	}

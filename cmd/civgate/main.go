@@ -17,12 +17,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"reflect"
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -50,6 +53,7 @@ type commandLine struct {
 	Config    string           `help:"YAML file with settings." placeholder:"FILE" type:"path"`
 	Serve     struct{}         `cmd:"" default:"1" help:"Run the gateway (default)."`
 	Workspace workspaceCommand `cmd:"" help:"List, make and change workspaces."`
+	Ready     struct{}         `cmd:"" help:"Ask the civgate that runs with these settings whether it can take payloads; exits with 0 if so. For health checks of containers."`
 	Version   struct{}         `cmd:"" help:"Print the version."`
 }
 
@@ -87,9 +91,12 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintln(stderr, "civgate:", err)
 		return exitUsage
 	}
-	if command == "serve" {
+	switch command {
+	case "serve":
 		err = serve(ctx, cfg, stdout, stderr)
-	} else {
+	case "ready":
+		err = askReady(ctx, cfg, stdout)
+	default:
 		err = cl.Workspace.run(ctx, command, cfg, stdout)
 	}
 	if err != nil {
@@ -97,6 +104,37 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitFailed
 	}
 	return exitOK
+}
+
+// askReady asks the running civgate what it answers to balancers.
+func askReady(ctx context.Context, cfg config.Config, out io.Writer) error {
+	host, port, err := net.SplitHostPort(cfg.Addr)
+	if err != nil {
+		return fmt.Errorf("addr: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: %s", text)
+	}
+	_, err = fmt.Fprintf(out, "%s\n", text)
+	return err
 }
 
 // settingFlags makes a struct with an optional text for every setting, as kong
