@@ -11,6 +11,10 @@ import (
 // again: a revoked key or a changed setting counts after at most this long.
 const directoryAge = 500 * time.Millisecond
 
+// directoryPatience is how long the store is waited for where an older answer
+// would do.
+const directoryPatience = time.Second
+
 // directorySize bounds how many keys are remembered, known and unknown ones
 // apart: strangers can invent keys without end.
 const directorySize = 10_000
@@ -51,12 +55,20 @@ func (d *directory) byAPIKey(ctx context.Context, key string) (*Workspace, error
 	case l != nil:
 		defer l.mu.Unlock()
 	}
+	if w != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, directoryPatience)
+		defer cancel()
+	}
 	found, err := d.gateway.store.WorkspaceByKey(ctx, KeyWidget, key)
 	switch {
 	case IsNotFound(err):
 		d.remember(key, nil, now)
 		return nil, errUnknownKey
 	case err != nil && w != nil:
+		// Asked again as late as if it had answered: a store that is away must not
+		// keep a request waiting each time.
+		d.remember(key, w, d.gateway.now())
 		return w, nil
 	case err != nil:
 		return nil, &Error{Code: CodeUnavailable, Message: "the server can't look up the apiKey right now; try again", RetryAfter: time.Second, Err: err}

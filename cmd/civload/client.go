@@ -16,26 +16,31 @@ import (
 	"time"
 )
 
-// A target is a server that is spoken to: its base URL and the connections to it.
+// A target is a server that is spoken to: the base URLs of its nodes and the connections to them. All nodes have the same
+// data behind them.
 type target struct {
-	base      *url.URL
+	nodes     []*url.URL
 	transport *http.Transport
 }
 
-// newTarget prepares up to conns kept-alive connections to the server at base.
-func newTarget(base string, conns int) (*target, error) {
-	u, err := url.Parse(base)
-	if err != nil {
-		return nil, fmt.Errorf("server address: %w", err)
-	}
-	if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, fmt.Errorf("server address %q: want http://host:port or https://host", base)
-	}
-	if u.Path == "" {
-		u.Path = "/" // JoinPath would make relative paths otherwise
+// newTarget prepares up to conns kept-alive connections to each node of a server; bases has their addresses, with commas.
+func newTarget(bases string, conns int) (*target, error) {
+	var nodes []*url.URL
+	for base := range strings.SplitSeq(bases, ",") {
+		u, err := url.Parse(strings.TrimSpace(base))
+		if err != nil {
+			return nil, fmt.Errorf("server address: %w", err)
+		}
+		if (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+			return nil, fmt.Errorf("server address %q: want http://host:port or https://host", base)
+		}
+		if u.Path == "" {
+			u.Path = "/" // JoinPath would make relative paths otherwise
+		}
+		nodes = append(nodes, u)
 	}
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
-	return &target{base: u, transport: &http.Transport{
+	return &target{nodes: nodes, transport: &http.Transport{
 		DialContext: dialer.DialContext,
 		// One idle connection for each worker, and a few for health and REST: nothing is dialled anew under load.
 		MaxIdleConnsPerHost: conns + 4,
@@ -49,8 +54,10 @@ func newTarget(base string, conns int) (*target, error) {
 
 func (t *target) close() { t.transport.CloseIdleConnections() }
 
-// url returns the address of a path below the base.
-func (t *target) url(path string) *url.URL { return t.base.JoinPath(path) }
+// url returns the address of a path at a node; nodes are counted without end.
+func (t *target) url(node int, path string) *url.URL {
+	return t.nodes[node%len(t.nodes)].JoinPath(path)
+}
 
 // getJSON reads the JSON answer of a GET into v. The answer may have up to 64 MiB.
 func (t *target) getJSON(ctx context.Context, u *url.URL, header http.Header, v any) error {
@@ -87,12 +94,26 @@ type health struct {
 	InboxPending *int64 `json:"inbox_pending"`
 }
 
+// health asks all nodes; what waits is the sum.
 func (t *target) health(ctx context.Context) (health, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	var h health
-	err := t.getJSON(ctx, t.url("/healthz"), http.Header{}, &h)
-	return h, err
+	var all health
+	for node := range t.nodes {
+		var h health
+		if err := t.getJSON(ctx, t.url(node, "/healthz"), http.Header{}, &h); err != nil {
+			return all, err
+		}
+		all.Status = h.Status
+		if h.InboxPending == nil {
+			return all, fmt.Errorf("the health answer of %s has no inbox_pending", t.nodes[node])
+		}
+		if all.InboxPending == nil {
+			all.InboxPending = new(int64)
+		}
+		*all.InboxPending += *h.InboxPending
+	}
+	return all, nil
 }
 
 // drained waits until the server has made visible everything that it acknowledged: inbox_pending is 0. Errors on the
@@ -109,8 +130,6 @@ func (t *target) drained(ctx context.Context, limit time.Duration) error {
 			if last == nil || ctx.Err() == nil {
 				last = err
 			}
-		case h.InboxPending == nil:
-			return fmt.Errorf("the health answer of %s has no inbox_pending", t.base)
 		case *h.InboxPending == 0:
 			return nil
 		default:

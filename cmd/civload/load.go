@@ -165,7 +165,7 @@ func (l *load) drive(ctx context.Context, p phase) result {
 	start := time.Now()
 	var wg sync.WaitGroup
 	for i := range workers {
-		w := newWorker(l)
+		w := newWorker(l, i)
 		workers[i] = w
 		wg.Go(func() {
 			if p.pick == nil {
@@ -264,6 +264,7 @@ type worker struct {
 	text    []byte // the payloads of items, one after another
 	body    *body
 	answer  bytes.Buffer
+	node    int          // of the target
 	request http.Request // all but the body and the context, for every attempt
 	// repeat says that the items were acknowledged before and are sent once more: nothing is owed for them.
 	repeat bool
@@ -290,8 +291,8 @@ const (
 // traffic for what it stands for.
 const userAgent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 civload/1"
 
-func newWorker(l *load) *worker {
-	u := l.target.url("/ingest")
+// newWorker makes a worker that sends to one node, and to the next when that fails.
+func newWorker(l *load, node int) *worker {
 	header := http.Header{
 		"Content-Type": {"text/plain;charset=UTF-8"},
 		"Accept":       {"*/*"},
@@ -300,13 +301,22 @@ func newWorker(l *load) *worker {
 	if l.cfg.Origin != "" {
 		header.Set("Origin", l.cfg.Origin)
 	}
-	return &worker{
+	w := &worker{
 		load:    l,
 		random:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		minter:  newMinter(),
 		body:    newBody(),
-		request: http.Request{Method: http.MethodPost, URL: u, Host: u.Host, Header: header},
+		request: http.Request{Method: http.MethodPost, Header: header},
 	}
+	w.sendTo(node)
+	return w
+}
+
+// sendTo makes the worker send to a node of the target.
+func (w *worker) sendTo(node int) {
+	w.node = node
+	w.request.URL = w.load.target.url(node, "/ingest")
+	w.request.Host = w.request.URL.Host
 }
 
 // send delivers people's payloads until the budget is used up.
@@ -372,6 +382,7 @@ func (w *worker) deliver(ctx context.Context) {
 			return
 		}
 		l.count.retries.Add(int64(left))
+		w.sendTo(w.node + 1)
 	}
 }
 

@@ -146,7 +146,7 @@ func doubleDashes(args []string) []string {
 }
 
 type serverFlags struct {
-	URL       string `default:"http://127.0.0.1:8080" help:"Address of civgate."`
+	URL       string `default:"http://127.0.0.1:8080" help:"Address of civgate; of several nodes on one database with commas."`
 	RESTToken string `name:"rest-token" env:"CIVGATE_REST_TOKEN" placeholder:"TOKEN" help:"REST token, to read everything back."`
 }
 

@@ -136,7 +136,7 @@ func verify(ctx context.Context, t *target, restToken string, l *ledger) (*verdi
 
 // list calls each for everything in a collection, page by page.
 func list[T any](ctx context.Context, t *target, path string, header http.Header, each func(*T)) error {
-	u := t.url(path)
+	u := t.url(0, path)
 	u.RawQuery = "limit=100"
 	seen := int64(0)
 	for {
@@ -163,7 +163,7 @@ func list[T any](ctx context.Context, t *target, path string, header http.Header
 			return fmt.Errorf("address of the next page: %w", err)
 		}
 		// Only path and query count: behind a proxy the server may know itself by another name.
-		u = t.base.ResolveReference(&url.URL{Path: next.Path, RawPath: next.RawPath, RawQuery: next.RawQuery})
+		u = t.nodes[0].ResolveReference(&url.URL{Path: next.Path, RawPath: next.RawPath, RawQuery: next.RawQuery})
 	}
 }
 
