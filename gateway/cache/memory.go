@@ -180,6 +180,12 @@ func (l *layer) clear() {
 	l.contacts.InvalidateAll()
 }
 
+// stop ends the goroutines that expiry needs; the layer stays usable.
+func (l *layer) stop() {
+	l.refs.StopAllGoroutines()
+	l.contacts.StopAllGoroutines()
+}
+
 func (l *layer) store(t *thing, value uint64) {
 	if !t.isRef() {
 		l.contacts.Set(t.contact, value)

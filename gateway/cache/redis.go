@@ -204,6 +204,7 @@ func (r *Redis) Close() error {
 		r.cancel()
 		r.done.Wait()
 		r.circuit.force() // with nobody left to close it
+		r.local.stop()
 		err = r.client.Close()
 	})
 	return err
