@@ -11,7 +11,12 @@ import (
 	"civgate/gateway/cache"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// A client that could not connect tries once a second, and sees only then
+		// that it was closed.
+		goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"))
+}
 
 // patience is how long a test waits for what must happen.
 const patience = 20 * time.Second

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 	"go.uber.org/zap"
 
@@ -177,6 +178,7 @@ func NewRedis(o Options) (*Redis, error) {
 	u.MinRetryBackoff, u.MaxRetryBackoff = 4*time.Millisecond, 16*time.Millisecond
 	u.PoolSize = 8 // the applier is one, the panel's and REST's edits are few
 	u.DisableIdentity = true
+	quiet()
 	u.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 
 	var id [4]byte
@@ -196,8 +198,13 @@ func NewRedis(o Options) (*Redis, error) {
 	return r, nil
 }
 
-// Close stops what runs in the background and closes the connections. The
-// cache goes on from its own memory, and so do its limiters.
+// quiet keeps the client from writing a line to standard error for each
+// connection that it can't make: Stats and the log of Options tell of that once.
+var quiet = sync.OnceFunc(logging.Disable)
+
+// Close stops what runs in the background and closes the connections. (While
+// Redis is away the client tries to connect once a second; that ends within the
+// next.) The cache goes on from its own memory, and so do its limiters.
 func (r *Redis) Close() error {
 	var err error
 	r.closed.Do(func() {
@@ -266,11 +273,19 @@ func (r *Redis) send(ctx context.Context, cmds []redis.Cmder) error {
 		for _, c := range chunk {
 			_ = pipe.Process(ctx, c) // queues it
 		}
-		_, _ = pipe.Exec(ctx) // the errors are in the commands
+		_, err := pipe.Exec(ctx)
 		for _, c := range chunk {
-			if err := c.Err(); failed(err) {
-				failure = err
+			if failed(c.Err()) {
+				failure = c.Err()
 				break
+			}
+		}
+		if failure == nil && failed(err) {
+			// It never came to the commands, and they don't know: the server refused
+			// the connection with an answer, such as WRONGPASS.
+			failure = err
+			for _, c := range chunk {
+				c.SetErr(err)
 			}
 		}
 	}
