@@ -31,6 +31,9 @@ type writer interface {
 	addAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error
 	updateSettings(ctx context.Context, id gateway.WorkspaceID, s gateway.Settings) error
 	forgetMessages(ctx context.Context, before time.Time, limit int) (int, error)
+	// snapshot is the isolation at which a transaction sees one moment.
+	snapshot() sql.IsolationLevel
+	dialect
 	close() error
 }
 
