@@ -41,6 +41,20 @@ next:
 	return texts, append(buf, '}')
 }
 
+// appendBag appends the JSON object of a whole bag.
+func appendBag(buf []byte, a gateway.Attributes) []byte {
+	buf = append(buf, '{')
+	for i := range a {
+		if i > 0 {
+			buf = append(buf, ',')
+		}
+		buf = appendName(buf, a[i].Name)
+		buf = append(buf, ':')
+		buf = append(buf, a[i].Value.Raw...)
+	}
+	return append(buf, '}')
+}
+
 // plainText returns the text that a JSON text stands for, if it is not empty and needs no
 // escapes: quoting it again gives the same JSON.
 func plainText(raw string) (string, bool) {

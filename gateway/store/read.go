@@ -31,17 +31,43 @@ const (
 )
 
 // reader is the read side of a store, in SQL that all dialects take.
-type reader struct{ db *sql.DB }
+type reader struct {
+	db *sql.DB
+	// timeout bounds a call on a database that can be out of reach, so that its
+	// silence is no reason to wait for ever; 0 for none.
+	timeout time.Duration
+}
 
 // view runs fn in one read transaction, so that all its queries see the same
-// state.
+// state (on PostgreSQL by the connections' default_transaction_isolation).
 func (r *reader) view(ctx context.Context, op string, fn func(tx *sql.Tx) error) error {
-	tx, err := r.db.BeginTx(ctx, nil)
-	if err != nil {
-		return translate(op, err)
+	asked := ctx
+	if r.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, r.timeout)
+		defer cancel()
 	}
-	defer tx.Rollback() //nolint:errcheck // nothing was written
-	return translate(op, fn(tx))
+	tx, err := r.begin(ctx)
+	if err == nil {
+		defer tx.Rollback() //nolint:errcheck // nothing was written
+		err = fn(tx)
+	}
+	if asked.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return unavailable("the database does not answer, try again", fmt.Errorf("%s: %w", op, err))
+	}
+	return translate(op, err)
+}
+
+// begin starts a transaction. That connections broke while they were unused
+// (the server was restarted) shows here, where nothing is lost by going on to a
+// new one.
+func (r *reader) begin(ctx context.Context) (tx *sql.Tx, err error) {
+	for range postgresReaders + 1 {
+		if tx, err = r.db.BeginTx(ctx, nil); err == nil || ctx.Err() != nil || !brokenUnused(err) {
+			break
+		}
+	}
+	return tx, err
 }
 
 // query runs a query and calls scan for every row.
@@ -81,6 +107,9 @@ func params[T any](w gateway.WorkspaceID, ids []T) []any {
 	}
 	return args
 }
+
+// scanner is a row of database/sql or of pgx.
+type scanner interface{ Scan(dest ...any) error }
 
 func bounded(limit int) int { return min(max(limit, 0), maxRows) }
 
@@ -188,7 +217,7 @@ const contactSelect = `SELECT c.id, COALESCE(c.custom_id, ''), COALESCE(c.email,
 const contactByIdentifier = contactSelect + ` JOIN identifiers i ON i.contact_id = c.id AND i.workspace_id = c.workspace_id
 	WHERE i.workspace_id = $1 AND i.value = $2 AND i.kind = $3`
 
-func scanContactRow(rows *sql.Rows, w gateway.WorkspaceID) (*gateway.Contact, error) {
+func scanContactRow(rows scanner, w gateway.WorkspaceID) (*gateway.Contact, error) {
 	c := gateway.Contact{WorkspaceID: w}
 	var texts [len(columnAttributes)]string
 	var attributes string
@@ -355,7 +384,7 @@ func aliasesOf(n int) string {
 }
 
 // contactViews adds activity and companies to contacts that are not merged
-// away: two queries for up to chunk of them. CROSS JOIN is what keeps the engine
+// away: two queries for up to chunk of them. CROSS JOIN is what keeps SQLite
 // to this order, see https://sqlite.org/optoverview.html#crossjoin: for a page
 // of contacts it would rather go through all companies of the workspace.
 func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*gateway.Contact) ([]*gateway.ContactView, error) {
@@ -391,8 +420,8 @@ func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found 
 			v.Companies = append(v.Companies, m)
 			return nil
 		}, `SELECT m.contact_id, m.company_id, m.since, m.source, m.is_primary, m.made_by, COALESCE(c.custom_id, ''), c.name
-			FROM memberships m CROSS JOIN companies c ON c.id = m.company_id AND c.workspace_id = m.workspace_id
-			WHERE m.workspace_id = $1 AND m.contact_id IN (`+list(2, len(part))+`) AND m.until = 0
+			FROM memberships m CROSS JOIN companies c
+			WHERE c.id = m.company_id AND c.workspace_id = m.workspace_id AND m.workspace_id = $1 AND m.contact_id IN (`+list(2, len(part))+`) AND m.until = 0
 			ORDER BY m.contact_id, m.is_primary DESC, m.since, m.company_id`, params(w, part)...)
 		if err != nil {
 			return nil, err
@@ -665,7 +694,7 @@ func (r *reader) CountCompanies(ctx context.Context, w gateway.WorkspaceID) (int
 
 // Visits implements gateway.Reader.
 func (r *reader) Visits(ctx context.Context, w gateway.WorkspaceID) (int64, error) {
-	return r.number(ctx, "visits", `SELECT COALESCE(sum(count), 0) FROM visits WHERE workspace_id = $1`, int64(w))
+	return r.number(ctx, "visits", `SELECT CAST(COALESCE(sum(count), 0) AS bigint) FROM visits WHERE workspace_id = $1`, int64(w))
 }
 
 // Quarantine implements gateway.Reader: newest first.

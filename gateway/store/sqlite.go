@@ -125,18 +125,7 @@ func migrateSQLite(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	version, err := p.GetDBVersion(ctx)
-	if err != nil {
-		return fmt.Errorf("read schema version: %w", err)
-	}
-	newest := p.ListSources()[len(p.ListSources())-1].Version
-	if version > newest {
-		return gateway.Errorf(gateway.CodeInvalid, "the database has schema version %d, this program knows %d: use a newer one", version, newest)
-	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate: %w", err)
-	}
-	return nil
+	return migrate(ctx, p)
 }
 
 // sqliteWriter is the one connection that writes, and the goroutine that

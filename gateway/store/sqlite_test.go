@@ -184,7 +184,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"folder", dir, gateway.CodeUnavailable},
 		{"other file", filepath.Join(dir, "text.db"), gateway.CodeInvalid},
 		{"newer schema", newer, gateway.CodeInvalid},
-		{"URL", "postgres://localhost/civgate", gateway.CodeInvalid},
+		{"URL of another database", "mysql://localhost/civgate", gateway.CodeInvalid},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := store.Open(t.Context(), c.path)

@@ -650,16 +650,7 @@ func (t *sqliteTx) saveCompanies(ws gateway.WorkspaceID, c *gateway.Changes) err
 
 // bag binds a company's attributes: all of them.
 func (t *sqliteTx) bag(s *stmt, a gateway.Attributes) {
-	buf := append(t.buf[:0], '{')
-	for i := range a {
-		if i > 0 {
-			buf = append(buf, ',')
-		}
-		buf = appendName(buf, a[i].Name)
-		buf = append(buf, ':')
-		buf = append(buf, a[i].Value.Raw...)
-	}
-	t.buf = append(buf, '}')
+	t.buf = appendBag(t.buf[:0], a)
 	s.textBytes(t.buf)
 }
 

@@ -2,12 +2,12 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/pressly/goose/v3"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"civgate/gateway"
@@ -37,12 +37,24 @@ type writer interface {
 	close() error
 }
 
-// Open opens the SQLite database file at path, makes it if there is none (its
-// folder must exist), and brings its schema up to date. One process at a time
-// may have a file open; keeping a second one out is the caller's task.
+// Open opens a database and brings its schema up to date: PostgreSQL for a URL
+// (postgres:// or postgresql://), for anything else the SQLite file at path,
+// which is made if there is none (its folder must exist). One process at a time
+// may have a file open; keeping a second one out is the caller's task. Any number
+// of processes may use a PostgreSQL database.
+//
+// What waiting will not mend is a CodeInvalid: a damaged file, a URL that cannot
+// be read, a schema that is newer than this program.
 func Open(ctx context.Context, path string) (*Store, error) {
+	if isPostgresURL(path) {
+		db, w, err := openPostgres(ctx, path)
+		if err != nil {
+			return nil, translate("open database", err)
+		}
+		return &Store{reader: reader{db: db, timeout: answerTimeout}, writer: w}, nil
+	}
 	if strings.Contains(path, "://") {
-		return nil, gateway.Errorf(gateway.CodeInvalid, "the database must be the path of a file, not a URL")
+		return nil, gateway.Errorf(gateway.CodeInvalid, "the database must be the path of a file or a postgres:// URL")
 	}
 	db, w, err := openSQLite(ctx, path)
 	if code, ok := sqliteCode(err); ok && (code&0xff == sqlite3.SQLITE_NOTADB || code&0xff == sqlite3.SQLITE_CORRUPT) {
@@ -55,21 +67,39 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	return &Store{reader: reader{db: db}, writer: w}, nil
 }
 
-// Close stops the store's goroutines, moves what is in the log into the
-// database file and closes all connections. Calls after it fail with
+// Close stops the store's goroutines, moves what is in a file's log into the
+// file and closes all connections, waiting for transactions under way. Calls after it fail with
 // CodeUnavailable.
 func (s *Store) Close() error {
 	return translate("close database", errors.Join(s.reader.db.Close(), s.writer.close()))
 }
 
-// Ping says whether the store can be read.
-func (s *Store) Ping(ctx context.Context) error {
-	var n int
-	return translate("ping", s.reader.db.QueryRowContext(ctx, `SELECT count(*) FROM (SELECT 1 FROM workspaces LIMIT 1) AS w`).Scan(&n))
+// migrate applies the migrations that the database has not seen. A database with
+// newer ones is refused.
+func migrate(ctx context.Context, p *goose.Provider) error {
+	version, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("read schema version: %w", err)
+	}
+	newest := p.ListSources()[len(p.ListSources())-1].Version
+	if version > newest {
+		return gateway.Errorf(gateway.CodeInvalid, "the database has schema version %d, this program knows %d: use a newer one", version, newest)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return nil
 }
 
-// Update runs fn in one write transaction; see gateway.Store. Fns run one at a
-// time, and fn must not call Update, CreateWorkspace, UpdateSettings or
+// Ping says whether the store can be read.
+func (s *Store) Ping(ctx context.Context) error {
+	_, err := s.number(ctx, "ping", `SELECT count(*) FROM (SELECT 1 FROM workspaces LIMIT 1) AS w`)
+	return err
+}
+
+// Update runs fn in one write transaction; see gateway.Store. On SQLite fns run
+// one at a time; on PostgreSQL those that use the same workspace do, and fn is
+// run again after a collision, a few times. Either way fn must not call Update, CreateWorkspace, UpdateSettings or
 // ForgetMessages of the same store.
 func (s *Store) Update(ctx context.Context, fn func(tx gateway.Tx) error) error {
 	return translate("update", s.writer.update(ctx, fn))
@@ -110,12 +140,7 @@ func (s *Store) ForgetMessages(ctx context.Context, before time.Time, limit int)
 // InboxPosition is the Seq up to which the node's inbox is applied, 0 if it
 // never was.
 func (s *Store) InboxPosition(ctx context.Context, node string) (int64, error) {
-	var seq int64
-	err := s.reader.db.QueryRowContext(ctx, `SELECT seq FROM inbox_positions WHERE node = $1`, node).Scan(&seq)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	return seq, translate("inbox position", err)
+	return s.number(ctx, "inbox position", `SELECT seq FROM inbox_positions WHERE node = $1`, node)
 }
 
 // micros is the stored form of a time: microseconds since 1970, 0 for none.

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"flag"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -23,8 +24,16 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		for _, f := range cleanups {
+			f()
+		}
+		os.Exit(code)
+	}))
 }
+
+// cleanups run when all tests are over.
+var cleanups []func()
 
 // open opens a new file and closes it when the test ends.
 func open(t testing.TB, path string) *store.Store {
