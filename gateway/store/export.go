@@ -33,52 +33,52 @@ const (
 	maxExportLine = 16 << 20
 )
 
-// columnKind is how a value is written in an export.
-type columnKind uint8
+// exportKind is how a value is written in an export.
+type exportKind uint8
 
 const (
-	columnInt columnKind = iota
+	columnInt exportKind = iota
 	columnText
 	columnBool
 	columnBytes
 	columnUUID // 16 bytes
 )
 
-type column struct {
+type exportColumn struct {
 	name string
-	kind columnKind
+	kind exportKind
 }
 
 // exportTable is a table as it is in every database. Those that are referred to
 // come before those that refer to them.
 type exportTable struct {
 	name    string
-	columns []column
+	columns []exportColumn
 }
 
 var exportTables = []exportTable{
-	{"workspaces", columns("workspace_id:i name:t settings:t contacts:i companies:i created_at:i")},
-	{"api_keys", columns("workspace_id:i kind:t secret:t created_at:i")},
-	{"agents", columns("workspace_id:i email:t password_hash:t role:t created_at:i")},
-	{"attribute_defs", columns("workspace_id:i entity:t name:t id:i label:t type:t description:t created_at:i")},
-	{"companies", columns("workspace_id:i id:i custom_id:t name:t attributes:t created_at:i updated_at:i")},
-	{"contacts", columns("workspace_id:i id:i custom_id:t email:t email_key:t name:t phone_number:t status:t attributes:t visitor_key:t fingerprint:i last_ip:t created_at:i updated_at:i merged_into:i")},
-	{"visitor_keys", columns("workspace_id:i contact_id:i created_at:i key:t")},
-	{"memberships", columns("workspace_id:i contact_id:i company_id:i until:i since:i source:t is_primary:b made_by:t")},
-	{"page_views", columns("workspace_id:i id:i contact_id:i at:i visitor_key:t url:t path:t title:t referrer:t")},
-	{"events", columns("workspace_id:i id:i contact_id:i at:i visitor_key:t kind:t name:t data:t")},
-	{"merges", columns("workspace_id:i id:i at:i made_by:t rule:t winner_id:i loser_id:i contact_before:t contact_after:t")},
-	{"messages", columns("workspace_id:i id:u claimed_at:i")},
-	{"visits", columns("workspace_id:i day:i count:i")},
-	{"quarantine", columns("workspace_id:i id:i at:i body:x reason:t")},
-	{"inbox_positions", columns("node:t seq:i")},
+	{"workspaces", exportColumns("workspace_id:i name:t settings:t contacts:i companies:i created_at:i")},
+	{"api_keys", exportColumns("workspace_id:i kind:t secret:t created_at:i")},
+	{"agents", exportColumns("workspace_id:i email:t password_hash:t role:t created_at:i")},
+	{"attribute_defs", exportColumns("workspace_id:i entity:t name:t id:i label:t type:t description:t created_at:i")},
+	{"companies", exportColumns("workspace_id:i id:i custom_id:t name:t attributes:t created_at:i updated_at:i")},
+	{"contacts", exportColumns("workspace_id:i id:i custom_id:t email:t email_key:t name:t phone_number:t status:t attributes:t visitor_key:t fingerprint:i last_ip:t created_at:i updated_at:i merged_into:i")},
+	{"visitor_keys", exportColumns("workspace_id:i contact_id:i created_at:i key:t")},
+	{"memberships", exportColumns("workspace_id:i contact_id:i company_id:i until:i since:i source:t is_primary:b made_by:t")},
+	{"page_views", exportColumns("workspace_id:i id:i contact_id:i at:i visitor_key:t url:t path:t title:t referrer:t")},
+	{"events", exportColumns("workspace_id:i id:i contact_id:i at:i visitor_key:t kind:t name:t data:t")},
+	{"merges", exportColumns("workspace_id:i id:i at:i made_by:t rule:t winner_id:i loser_id:i contact_before:t contact_after:t")},
+	{"messages", exportColumns("workspace_id:i id:u claimed_at:i")},
+	{"visits", exportColumns("workspace_id:i day:i count:i")},
+	{"quarantine", exportColumns("workspace_id:i id:i at:i body:x reason:t")},
+	{"inbox_positions", exportColumns("node:t seq:i")},
 }
 
-func columns(text string) []column {
-	var out []column
+func exportColumns(text string) []exportColumn {
+	var out []exportColumn
 	for f := range strings.FieldsSeq(text) {
 		name, kind, _ := strings.Cut(f, ":")
-		out = append(out, column{name, columnKind(strings.Index("itbxu", kind))})
+		out = append(out, exportColumn{name, exportKind(strings.Index("itbxu", kind))})
 	}
 	return out
 }
@@ -127,6 +127,8 @@ type dialect interface {
 	// parameter for such a column is.
 	uuidColumn(name string) string
 	uuidValue(b []byte) any
+	// patient lifts the bounds of time that a transaction of other callers has.
+	patient(ctx context.Context, tx *sql.Tx) error
 	// restore runs fn in a transaction that may write to all tables, and works out
 	// what an export leaves out before it commits.
 	restore(ctx context.Context, fn func(tx *sql.Tx) error) error
@@ -141,6 +143,9 @@ func (s *Store) Export(ctx context.Context, w io.Writer) ([]TableSum, error) {
 		return nil, translate("export", err)
 	}
 	defer func() { _ = tx.Rollback() }() // nothing was written
+	if err := s.writer.patient(ctx, tx); err != nil {
+		return nil, translate("export", err)
+	}
 	return exportTx(ctx, tx, s.writer, w)
 }
 
@@ -451,16 +456,16 @@ type inserter struct {
 	table  *exportTable
 	values []any
 	rows   int
-	full   *sql.Stmt // for insertRows rows
+	full   *sql.Stmt // for importRows rows
 }
 
-// insertRows times the columns of the widest table stays below what a statement
+// importRows times the columns of the widest table stays below what a statement
 // may have of parameters (SQLite 32,766, PostgreSQL 65,535).
-const insertRows = 500
+const importRows = 500
 
 func (in *inserter) add(ctx context.Context, values []any) error {
 	in.values = append(in.values, values...)
-	if in.rows++; in.rows < insertRows {
+	if in.rows++; in.rows < importRows {
 		return nil
 	}
 	if in.full == nil {

@@ -14,6 +14,9 @@ func (w *sqliteWriter) snapshot() sql.IsolationLevel { return sql.LevelDefault }
 func (w *sqliteWriter) uuidColumn(name string) string { return name }
 func (w *sqliteWriter) uuidValue(b []byte) any        { return b }
 
+// patient implements dialect: reads have no bound of time.
+func (w *sqliteWriter) patient(context.Context, *sql.Tx) error { return nil }
+
 // restore implements dialect, on a connection of its own: the writer's has no
 // statements for rows with their ids.
 func (w *sqliteWriter) restore(ctx context.Context, fn func(tx *sql.Tx) error) (err error) {
