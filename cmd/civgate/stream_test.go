@@ -39,6 +39,9 @@ type streamRequest struct {
 	payloads  int
 }
 
+// raceDetector says that all is ten times as slow.
+var raceDetector bool
+
 const streamKey = "STREAM"
 
 func recordStream(seed uint64, payloads int) []streamRequest {
