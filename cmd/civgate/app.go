@@ -126,7 +126,11 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 			err = errors.Join(err, listener.Close())
 		}
 	}()
-	if a.first, err = firstWorkspace(ctx, a.store, cfg); err != nil {
+	err = a.store.Exclusively(ctx, func() (err error) {
+		a.first, err = firstWorkspace(ctx, a.store, cfg)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	identities, limiter, err := a.openCache()

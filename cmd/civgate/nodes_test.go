@@ -5,6 +5,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"civgate/gateway"
 	"civgate/gateway/cache"
 	"civgate/gateway/cache/redistest"
+	"civgate/gateway/store"
 	"civgate/gateway/store/pgtest"
 )
 
@@ -212,5 +215,67 @@ func TestRushOfACompany(t *testing.T) {
 	}
 	if log := postgres.Log(); strings.Contains(log, "ERROR") || strings.Contains(log, "deadlock") {
 		t.Errorf("the server's log:\n%s", log)
+	}
+}
+
+// TestNodesStartTogether: five nodes on an empty database make one workspace,
+// and one owner, and a stranger's payload finds its way through any of them.
+func TestNodesStartTogether(t *testing.T) {
+	t.Parallel()
+	database, redis := pgtest.Start(t).NewDatabase(t), redistest.New(t)
+	var nodes [5]*process
+	var run sync.WaitGroup
+	for i := range nodes {
+		run.Go(func() {
+			nodes[i] = launch(t, t.TempDir(), "CIVGATE_DATABASE_URL="+database, "CIVGATE_REDIS_URL="+redis.URL(),
+				"CIVGATE_ADMIN_EMAIL=owner@acme.test", "CIVGATE_ADMIN_PASSWORD=0123456789", "CIVGATE_METRICS_TOKEN=0123456789012345678901")
+		})
+	}
+	run.Wait()
+	if t.Failed() {
+		return
+	}
+	for i, p := range nodes {
+		if status, _, answer := p.post(person(i)); status != 200 {
+			t.Errorf("node %d: %d %s", i, status, answer)
+		}
+		p.settle()
+	}
+	st, err := store.Open(t.Context(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	all, err := st.Workspaces(t.Context())
+	if err != nil || len(all) != 1 {
+		t.Fatalf("workspaces %+v, %v", all, err)
+	}
+	agents, err := st.Agents(t.Context(), all[0].ID)
+	if err != nil || len(agents) != 1 {
+		t.Errorf("agents %+v, %v", agents, err)
+	}
+	for i, p := range nodes {
+		if n := p.contacts(); n != len(nodes) {
+			t.Errorf("node %d sees %d contacts", i, n)
+		}
+	}
+	r, err := http.NewRequest(http.MethodGet, nodes[0].origin+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer 0123456789012345678901")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{`civgate_cache_lookups_total{layer="redis"} `, `civgate_redis_errors_total 0`, `civgate_redis_circuit_open 0`} {
+		if !strings.Contains(string(text), name) {
+			t.Errorf("the metrics lack %s", name)
+		}
 	}
 }
