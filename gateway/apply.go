@@ -355,6 +355,9 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 			return fmt.Errorf("apply payload %d: %w", e.Seq, err)
 		}
 	}
+	if err := g.defsStillNew(tx, w, ws.newDefs); err != nil {
+		return err
+	}
 	changes := ws.diff()
 	if err := tx.Save(w, changes); err != nil {
 		return fmt.Errorf("save %d payloads: %w", len(entries), err)
@@ -384,6 +387,25 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 	}
 	if len(ws.newDefs) > 0 {
 		out.oldDefs[w], out.newDefs[w] = defs, ws.newDefs
+	}
+	return nil
+}
+
+// defsStillNew looks whether another process defined one of the attributes
+// meanwhile, and then is a CodeConflict: the batch has to be worked out anew, with
+// the types that count.
+func (g *Gateway) defsStillNew(tx Tx, w WorkspaceID, fresh map[DefKey]*AttributeDef) error {
+	if len(fresh) == 0 {
+		return nil
+	}
+	l, err := tx.Load(w, Refs{Defs: true})
+	if err != nil {
+		return fmt.Errorf("load the attributes' definitions: %w", err)
+	}
+	for i := range l.Defs {
+		if d := &l.Defs[i]; fresh[DefKey{d.Entity, d.Name}] != nil {
+			return Errorf(CodeConflict, "another process defined the attribute %s meanwhile", d.Name)
+		}
 	}
 	return nil
 }

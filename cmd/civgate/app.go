@@ -49,6 +49,7 @@ type app struct {
 	lock    *flock.Flock
 	node    string // this process's inbox, as the store knows it
 	store   *store.Store
+	redis   *cache.Redis // nil without redis_url
 	inbox   *inbox.File
 	metrics *api.Metrics
 	server  *http.Server
@@ -125,18 +126,19 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 			err = errors.Join(err, listener.Close())
 		}
 	}()
-	if a.first, err = firstWorkspace(ctx, a.store, cfg); err != nil {
+	err = a.store.Exclusively(ctx, func() (err error) {
+		a.first, err = firstWorkspace(ctx, a.store, cfg)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	var limiter gateway.Limiter
-	if cfg.Limits == "on" {
-		limiter = cache.NewLimiter(map[string]cache.Limit{
-			"ip":  {PerSecond: cfg.LimitIP, Burst: int(10 * cfg.LimitIP)},
-			"key": {PerSecond: cfg.LimitKey, Burst: int(10 * cfg.LimitKey)},
-		}, limitedNames, time.Now)
+	identities, limiter, err := a.openCache()
+	if err != nil {
+		return nil, err
 	}
 	gw := gateway.New(gateway.Config{
-		Store: a.store, Inbox: a.inbox, Cache: cache.New(cfg.CacheSize), Log: log, Limiter: limiter, Node: a.node, Observer: a.metrics,
+		Store: a.store, Inbox: a.inbox, Cache: identities, Log: log, Limiter: limiter, Node: a.node, Observer: a.metrics,
 	})
 	a.metrics.Gauge("civgate_inbox_pending", "Payloads acknowledged and not yet visible.", func() float64 { return float64(gw.Pending()) })
 	a.metrics.Gauge("civgate_inbox_lag_seconds", "For how long the oldest payload that is being applied has been waiting.", func() float64 { return gw.Lag().Seconds() })
@@ -223,6 +225,59 @@ func (a *app) openData(ctx context.Context) error {
 		return fmt.Errorf("data: %w", err)
 	}
 	return nil
+}
+
+// openCache makes the identity cache and the limits (nil: none), shared through
+// Redis where one is set.
+func (a *app) openCache() (gateway.Cache, gateway.Limiter, error) {
+	limits := map[string]cache.Limit{
+		"ip":  {PerSecond: a.cfg.LimitIP, Burst: int(10 * a.cfg.LimitIP)},
+		"key": {PerSecond: a.cfg.LimitKey, Burst: int(10 * a.cfg.LimitKey)},
+	}
+	limited := a.cfg.Limits == "on"
+	if a.cfg.RedisURL == "" {
+		identities := cache.New(a.cfg.CacheSize)
+		if !limited {
+			return identities, nil, nil
+		}
+		return identities, cache.NewLimiter(limits, limitedNames, time.Now), nil
+	}
+	shared, err := cache.NewRedis(cache.Options{URL: a.cfg.RedisURL, Local: a.cfg.CacheSize, Log: a.log})
+	if err != nil {
+		return nil, nil, fmt.Errorf("redis_url: %w", err)
+	}
+	a.redis = shared
+	a.redisMetrics()
+	var limiter gateway.Limiter
+	if limited {
+		limiter = shared.NewLimiter(limits, limitedNames, time.Now)
+	}
+	if !a.cfg.Postgres() {
+		// What Redis says has to be confirmed by the database, and a database that
+		// is a file of this process confirms nothing: it takes its own cache's word.
+		a.log.Info("the data is in a file of this process, so identities are cached in it; Redis holds the limits")
+		return cache.New(a.cfg.CacheSize), limiter, nil
+	}
+	return shared, limiter, nil
+}
+
+// redisMetrics shows what the shared cache counts.
+func (a *app) redisMetrics() {
+	const lookups, help = "civgate_cache_lookups_total", "Identities looked up, by the layer that knew them."
+	count := func(f func(s cache.Stats) uint64) func() float64 {
+		return func() float64 { return float64(f(a.redis.Stats())) }
+	}
+	a.metrics.Counter(lookups, help, count(func(s cache.Stats) uint64 { return s.LocalHits }), "layer", "memory")
+	a.metrics.Counter(lookups, help, count(func(s cache.Stats) uint64 { return s.RedisHits }), "layer", "redis")
+	a.metrics.Counter(lookups, help, count(func(s cache.Stats) uint64 { return s.Misses }), "layer", "none")
+	a.metrics.Counter("civgate_redis_errors_total", "Calls that Redis failed or answered too late.", count(func(s cache.Stats) uint64 { return s.Errors }))
+	a.metrics.Counter("civgate_redis_refused_total", "Writes that Redis refused for want of memory.", count(func(s cache.Stats) uint64 { return s.Refused }))
+	a.metrics.Gauge("civgate_redis_circuit_open", "1 while Redis is not asked because it failed.", func() float64 {
+		if a.redis.Stats().CircuitOpen {
+			return 1
+		}
+		return 0
+	})
 }
 
 // nodeName is the name of the inbox in dir, under which a database that several
@@ -393,6 +448,9 @@ func (a *app) close() error {
 	a.running.Wait()
 	if a.inbox != nil {
 		errs = append(errs, a.inbox.Close())
+	}
+	if a.redis != nil {
+		errs = append(errs, a.redis.Close())
 	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())

@@ -50,11 +50,13 @@ const (
 )
 
 type commandLine struct {
-	Config    string           `help:"YAML file with settings." placeholder:"FILE" type:"path"`
-	Serve     struct{}         `cmd:"" default:"1" help:"Run the gateway (default)."`
-	Workspace workspaceCommand `cmd:"" help:"List, make and change workspaces."`
-	Ready     struct{}         `cmd:"" help:"Ask the civgate that runs with these settings whether it can take payloads; exits with 0 if so. For health checks of containers."`
-	Version   struct{}         `cmd:"" help:"Print the version."`
+	Config      string             `help:"YAML file with settings." placeholder:"FILE" type:"path"`
+	Serve       struct{}           `cmd:"" default:"1" help:"Run the gateway (default)."`
+	Workspace   workspaceCommand   `cmd:"" help:"List, make and change workspaces."`
+	Export      exportCommand      `cmd:"" help:"Write everything that is stored to a file, also while the server runs; prints rows and a checksum for each table."`
+	ImportStore importStoreCommand `cmd:"" help:"Fill an empty database with what civgate export wrote, such as PostgreSQL with what was in SQLite."`
+	Ready       struct{}           `cmd:"" help:"Ask the civgate that runs with these settings whether it can take payloads; exits with 0 if so. For health checks of containers."`
+	Version     struct{}           `cmd:"" help:"Print the version."`
 }
 
 // run is the whole program in given surroundings; it returns the exit code.
@@ -96,6 +98,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		err = serve(ctx, cfg, stdout, stderr)
 	case "ready":
 		err = askReady(ctx, cfg, stdout)
+	case "export <file>":
+		err = cl.Export.run(ctx, cfg, stdout, stderr)
+	case "import-store <file>":
+		err = cl.ImportStore.run(ctx, cfg, os.Stdin, stdout)
 	default:
 		err = cl.Workspace.run(ctx, command, cfg, stdout)
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -38,16 +37,7 @@ type workspaceCommand struct {
 
 // run carries out one of the workspace commands on the stored data.
 func (c *workspaceCommand) run(ctx context.Context, command string, cfg config.Config, out io.Writer) (err error) {
-	source := cfg.DatabaseURL
-	if !cfg.Postgres() {
-		if source, err = cfg.SQLitePath(); err != nil {
-			return err
-		}
-		if _, err := os.Stat(source); err != nil {
-			return fmt.Errorf("there is no data at %s yet: start civgate once, or name the folder with --data", source)
-		}
-	}
-	st, err := store.Open(ctx, source)
+	st, err := openStore(ctx, cfg)
 	if err != nil {
 		return err
 	}

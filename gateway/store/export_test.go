@@ -34,3 +34,6 @@ func PagesWritten(s *Store) uint32 {
 	defer w.unlock()
 	return w.written
 }
+
+// Path is the file of a store in SQLite.
+func (s *Store) Path() string { return s.writer.(*sqliteWriter).path }

@@ -59,6 +59,7 @@ const (
 	lockWorkspace int32 = 0x63670001 + iota // second key: the workspace
 	lockMigration
 	lockForget
+	lockStart
 )
 
 // plannerSettings keep the planner to index searches from key to key. All
@@ -477,4 +478,23 @@ func (w *postgresWriter) forgetMessages(ctx context.Context, before time.Time, l
 	}
 	w.at = next
 	return deleted, nil
+}
+
+// exclusively implements writer by a lock that belongs to a connection, and so
+// goes with a node that dies.
+func (w *postgresWriter) exclusively(ctx context.Context, fn func() error) (err error) {
+	conn, err := w.pool.Acquire(ctx)
+	if err != nil {
+		return translate("wait for the other nodes", err)
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1, 0)`, lockStart); err != nil {
+		return translate("wait for the other nodes", err)
+	}
+	defer func() {
+		if _, unlockErr := conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1, 0)`, lockStart); unlockErr != nil {
+			_ = conn.Conn().Close(ctx) // with it the lock is gone
+		}
+	}()
+	return fn()
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -31,6 +32,10 @@ type writer interface {
 	addAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error
 	updateSettings(ctx context.Context, id gateway.WorkspaceID, s gateway.Settings) error
 	forgetMessages(ctx context.Context, before time.Time, limit int) (int, error)
+	exclusively(ctx context.Context, fn func() error) error
+	// snapshot is the isolation at which a transaction sees one moment.
+	snapshot() sql.IsolationLevel
+	dialect
 	close() error
 }
 
@@ -100,6 +105,14 @@ func (s *Store) Ping(ctx context.Context) error {
 // ForgetMessages of the same store.
 func (s *Store) Update(ctx context.Context, fn func(tx gateway.Tx) error) error {
 	return translate("update", s.writer.update(ctx, fn))
+}
+
+// Exclusively runs fn while no other process that has the database open is in its
+// Exclusively. What one process has to do first, such as making the first
+// workspace, belongs there. It waits for the others for some seconds, then it is
+// a CodeUnavailable.
+func (s *Store) Exclusively(ctx context.Context, fn func() error) error {
+	return s.writer.exclusively(ctx, fn)
 }
 
 // CreateWorkspace makes a workspace with its keys; see gateway.Store. The id and

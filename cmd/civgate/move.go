@@ -1,0 +1,148 @@
+package main
+
+import (
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/gofrs/flock"
+
+	"civgate/config"
+	"civgate/gateway/store"
+)
+
+type exportCommand struct {
+	File string `arg:"" help:"File to write, packed if its name ends in .gz; - for the standard output."`
+}
+
+type importStoreCommand struct {
+	File string `arg:"" help:"File that civgate export wrote; - for the standard input."`
+}
+
+// openStore opens the data that the settings name, which must be there already.
+func openStore(ctx context.Context, cfg config.Config) (*store.Store, error) {
+	source := cfg.DatabaseURL
+	if !cfg.Postgres() {
+		var err error
+		if source, err = cfg.SQLitePath(); err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(source); err != nil {
+			return nil, fmt.Errorf("there is no data at %s yet: start civgate once, or name the folder with --data", source)
+		}
+	}
+	return store.Open(ctx, source)
+}
+
+// run writes everything that the store holds to a file. It may run beside a
+// server: it sees one moment.
+func (c *exportCommand) run(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) (err error) {
+	st, err := openStore(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	if c.File == "-" {
+		sums, err := st.Export(ctx, stdout)
+		if err != nil {
+			return err
+		}
+		return writeSums(stderr, sums)
+	}
+	// Complete or not there at all: half an export must not pass for one.
+	tmp, err := os.CreateTemp(filepath.Dir(c.File), filepath.Base(c.File)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(tmp.Name()))
+		}
+	}()
+	sums, err := exportTo(ctx, st, tmp, strings.HasSuffix(c.File, ".gz"))
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), c.File); err != nil {
+		return err
+	}
+	return writeSums(stdout, sums)
+}
+
+func exportTo(ctx context.Context, st *store.Store, f *os.File, packed bool) ([]store.TableSum, error) {
+	var w io.Writer = f
+	pack := gzip.NewWriter(f)
+	if packed {
+		w = pack
+	}
+	sums, err := st.Export(ctx, w)
+	if err == nil && packed {
+		err = pack.Close()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return sums, err
+}
+
+// run fills an empty store with an export. No server may work on it meanwhile.
+func (c *importStoreCommand) run(ctx context.Context, cfg config.Config, stdin io.Reader, stdout io.Writer) (err error) {
+	in := stdin
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+		if strings.HasSuffix(c.File, ".gz") {
+			if in, err = gzip.NewReader(f); err != nil {
+				return fmt.Errorf("%s: %w", c.File, err)
+			}
+		}
+	}
+	source := cfg.DatabaseURL
+	if !cfg.Postgres() {
+		if source, err = cfg.SQLitePath(); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(source), 0o700); err != nil {
+			return fmt.Errorf("data: make the folder: %w", err)
+		}
+		lock := flock.New(lockPath(cfg))
+		switch ok, err := lock.TryLock(); {
+		case err != nil:
+			return fmt.Errorf("data: %w", err)
+		case !ok:
+			return fmt.Errorf("data: a civgate works on %s: stop it first", source)
+		}
+		defer func() { err = errors.Join(err, lock.Unlock()) }()
+	}
+	st, err := store.Open(ctx, source)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	sums, err := st.Import(ctx, in)
+	if err != nil {
+		return err
+	}
+	return writeSums(stdout, sums)
+}
+
+// writeSums prints what each table holds, so that what was exported and what was
+// imported can be compared by eye.
+func writeSums(w io.Writer, sums []store.TableSum) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "table\trows\tchecksum") // tabwriter keeps the first error until Flush
+	for _, s := range sums {
+		fmt.Fprintf(t, "%s\t%d\t%s\n", s.Table, s.Rows, s.Sum)
+	}
+	return t.Flush()
+}
