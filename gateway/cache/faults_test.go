@@ -102,7 +102,7 @@ func (p *proxy) pipe(to, from net.Conn, toServer bool) {
 
 // quick makes a cache notice and recover fast.
 func quick(url string) cache.Options {
-	return cache.Options{URL: url, Timeout: 100 * time.Millisecond, Probe: 50 * time.Millisecond}
+	return cache.Options{URL: url, Timeout: time.Second, Probe: 50 * time.Millisecond}
 }
 
 // TestAwayAtStart: no Redis is no error, and its coming is noticed.
@@ -214,12 +214,12 @@ func TestBound(t *testing.T) {
 	remember(r, key(1, "x"), 7, 1)
 
 	p.swallow.Store(true)
-	refs, _ := people(1, 8192)
+	refs, _ := people(1, 2048)
 	for range 3 { // they end, though nobody answers
 		look(r, refs...)
 	}
 	st := r.Stats()
-	if !st.CircuitOpen || st.Errors != 3 || st.Misses != 3*8192 {
+	if !st.CircuitOpen || st.Errors != 3 || st.Misses != 3*2048 {
 		t.Fatalf("%+v", st)
 	}
 	eventually(t, "the subscription is lost", func() bool { return !r.Stats().Subscribed })

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,38 +77,57 @@ func (r *Redis) key(t *thing) string {
 // question is one key that is asked for.
 type question struct {
 	thing thing
-	cmd   *redis.StringCmd
 	mark  uint32 // the layer's, from before the question
+	reply string // "" if there was none
 }
 
 func (r *Redis) ask(t thing) *question {
 	// The mark comes first: a change that is told before the answer is there must
 	// be seen to come between.
-	q := &question{thing: t, mark: r.local.mark(&t).Load()}
-	q.cmd = redis.NewStringCmd(context.Background(), "get", r.key(&t))
-	return q
+	return &question{thing: t, mark: r.local.mark(&t).Load()}
+}
+
+// maxGet is how many keys one command asks for.
+const maxGet = 256
+
+// get puts the questions in one pipeline. What fails has no reply.
+func (r *Redis) get(ctx context.Context, qs []*question) {
+	if r.cluster { // where keys of one command must be in one slot
+		cmds := make([]redis.Cmder, len(qs))
+		for i, q := range qs {
+			cmds[i] = redis.NewStringCmd(ctx, "get", r.key(&q.thing))
+		}
+		_ = r.do(ctx, cmds) // what got no answer says so itself
+		for i, c := range cmds {
+			qs[i].reply = c.(*redis.StringCmd).Val()
+		}
+		return
+	}
+	cmds := make([]redis.Cmder, 0, len(qs)/maxGet+1)
+	for part := range slices.Chunk(qs, maxGet) {
+		args := make([]any, 1, 1+len(part))
+		args[0] = "mget"
+		for _, q := range part {
+			args = append(args, r.key(&q.thing))
+		}
+		cmds = append(cmds, redis.NewSliceCmd(ctx, args...))
+	}
+	_ = r.do(ctx, cmds)
+	for i, c := range cmds {
+		for j, v := range c.(*redis.SliceCmd).Val() {
+			qs[i*maxGet+j].reply, _ = v.(string)
+		}
+	}
 }
 
 // answer returns what Redis said and keeps it in the layer.
 func (r *Redis) answer(q *question) (uint64, bool) {
-	s, err := q.cmd.Result()
-	if err != nil {
-		return 0, false
-	}
-	g, ok := decodeRegister(s)
+	g, ok := decodeRegister(q.reply)
 	if !ok || g.gone {
 		return 0, false
 	}
 	r.local.fill(&q.thing, g.value, q.mark)
 	return g.value, true
-}
-
-func commands(qs []*question) []redis.Cmder {
-	cmds := make([]redis.Cmder, len(qs))
-	for i, q := range qs {
-		cmds[i] = q.cmd
-	}
-	return cmds
 }
 
 // believesLocal reports whether the process's own layer counts: while it is
@@ -177,7 +197,7 @@ func (r *Redis) identities(ctx context.Context, refs []gateway.Ref, out []gatewa
 			first = append(first, byRef[ref])
 		}
 	}
-	_ = r.do(ctx, commands(first)) // what got no answer says so itself
+	r.get(ctx, first)
 
 	contacts := make(map[contact]uint64, len(byContact))
 	for c, q := range byContact {
@@ -209,7 +229,7 @@ func (r *Redis) identities(ctx context.Context, refs []gateway.Ref, out []gatewa
 		second = append(second, byContact[c])
 	}
 	if len(second) > 0 {
-		_ = r.do(ctx, commands(second))
+		r.get(ctx, second)
 		for _, q := range second {
 			if fp, ok := r.answer(q); ok {
 				contacts[q.thing.contact] = fp

@@ -42,8 +42,14 @@ func open(t testing.TB, o cache.Options) *cache.Redis {
 	return r
 }
 
+// openAnyway gives Redis more time than real gateways do: tests share two
+// processors with others, and the race detector is slow.
 func openAnyway(t testing.TB, o cache.Options) *cache.Redis {
 	t.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = patience
+	}
+	o.DialTimeout = o.Timeout
 	r, err := cache.NewRedis(o)
 	if err != nil {
 		t.Fatal(err)

@@ -108,6 +108,7 @@ const maxBatch = 4096
 type Redis struct {
 	opt     Options
 	client  redis.UniversalClient
+	cluster bool
 	node    uint32 // this process, among the writers of a key
 	channel string
 	local   *layer
@@ -191,6 +192,7 @@ func NewRedis(o Options) (*Redis, error) {
 		channel: o.Prefix + "changes:" + strconv.Itoa(u.DB),
 		local:   newLayer(o.Local, o.LocalAge),
 	}
+	_, r.cluster = r.client.(*redis.ClusterClient)
 	r.circuit.limit = o.Failures
 	r.run, r.cancel = context.WithCancel(context.Background())
 	r.done.Go(r.maintain)
