@@ -41,6 +41,7 @@ type Config struct {
 	Data           string        `koanf:"data" help:"Folder of the SQLite file and the inbox."`
 	DatabaseURL    string        `koanf:"database_url" help:"Where the data is, if not in the data folder: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE."`
 	RedisURL       string        `koanf:"redis_url" help:"Redis for what several nodes share: identity cache and limits. Default: each node by itself."`
+	Inbox          string        `koanf:"inbox" help:"Where accepted payloads wait to be applied: file (in the data folder) or redis (for nodes without a lasting disk; needs PostgreSQL and a Redis with appendfsync always)."`
 	PublicURL      string        `koanf:"public_url" help:"Address under which browsers reach civgate, for the snippet that is printed. Default: http://localhost and the port."`
 	APIKey         string        `koanf:"api_key" help:"apiKey of the first workspace. Default: made at the first start."`
 	RESTToken      string        `koanf:"rest_token" help:"REST token of the first workspace, 20 characters or more. Default: made at the first start."`
@@ -68,6 +69,7 @@ func Default() Config {
 	return Config{
 		Addr:         ":8080",
 		Data:         "./civgate-data",
+		Inbox:        "file",
 		ScriptPath:   "/widget.js",
 		IngestPath:   "/ingest",
 		Demo:         true,
@@ -226,6 +228,15 @@ func (c *Config) Validate() error {
 	if scheme, _, ok := strings.Cut(c.RedisURL, "://"); c.RedisURL != "" && (!ok || scheme != "redis" && scheme != "rediss") {
 		// The text may hold a password: it is not repeated.
 		return bad("redis_url", "it is not of the form redis://HOST:PORT")
+	}
+	switch c.Inbox {
+	case "file":
+	case "redis":
+		if c.RedisURL == "" || !c.Postgres() {
+			return bad("inbox", "redis needs redis_url, and a database_url of PostgreSQL")
+		}
+	default:
+		return bad("inbox", "%q is neither file nor redis", c.Inbox)
 	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)

@@ -30,10 +30,15 @@ const maxConflicts = 4
 // Run applies the inbox until ctx ends; a batch that is under way is finished
 // first. It returns ctx.Err() and nothing else: while the inbox can't be read or
 // the store is unavailable it keeps trying and loses nothing.
-func (g *Gateway) Run(ctx context.Context) error {
+func (g *Gateway) Run(ctx context.Context) error { return g.RunShard(ctx, g.node, g.inbox) }
+
+// RunShard is Run for a part of the intake, whose position the store keeps under
+// the name. Several may run at once; one batch at a time is applied.
+func (g *Gateway) RunShard(ctx context.Context, name string, inbox Inbox) error {
+	s := &shard{gateway: g, name: name, inbox: inbox}
 	var pace pace
 	for {
-		entries, err := g.inbox.Next(ctx, maxBatch)
+		entries, err := inbox.Next(ctx, maxBatch)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -45,9 +50,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		g.waiting.Store(entries[0].At.UnixMicro())
-		err = g.applyAll(ctx, entries)
-		g.waiting.Store(0)
+		g.waiting.Store(name, entries[0].At)
+		err = s.applyAll(ctx, entries)
+		g.waiting.Delete(name)
 		if err != nil {
 			return err
 		}
@@ -55,6 +60,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// shard is an inbox, or a part of one, with the name under which the store keeps
+// how far it is applied.
+type shard struct {
+	gateway *Gateway
+	name    string
+	inbox   Inbox
 }
 
 // A commit costs the same for one payload and for many that fall on the same
@@ -90,10 +103,11 @@ func (p *pace) rest(n int, now time.Time) time.Duration {
 
 // applyAll applies entries for good: it waits out a store that is unavailable
 // and sets aside what can't be applied at all. It fails only when ctx ends.
-func (g *Gateway) applyAll(ctx context.Context, entries []*Entry) error {
+func (s *shard) applyAll(ctx context.Context, entries []*Entry) error {
+	g := s.gateway
 	pause, conflicts := minPause, 0
 	for first := true; ; first = false {
-		err := g.Apply(context.WithoutCancel(ctx), entries)
+		err := s.apply(context.WithoutCancel(ctx), entries)
 		if err == nil {
 			if !first {
 				g.log.Info("the store takes payloads again", zap.Int("batch", len(entries)))
@@ -106,10 +120,10 @@ func (g *Gateway) applyAll(ctx context.Context, entries []*Entry) error {
 		case CodeUnavailable:
 		case CodeConflict:
 			if conflicts++; conflicts == maxConflicts {
-				return g.applyApart(ctx, entries, err)
+				return s.applyApart(ctx, entries, err)
 			}
 		default:
-			return g.applyApart(ctx, entries, err)
+			return s.applyApart(ctx, entries, err)
 		}
 		if first {
 			g.log.Warn("the store can't take payloads; they wait in the inbox", zap.Error(err))
@@ -123,25 +137,29 @@ func (g *Gateway) applyAll(ctx context.Context, entries []*Entry) error {
 
 // applyApart halves a batch that fails for good until the entries at fault
 // stand alone, and quarantines those.
-func (g *Gateway) applyApart(ctx context.Context, entries []*Entry, cause error) error {
+func (s *shard) applyApart(ctx context.Context, entries []*Entry, cause error) error {
+	g := s.gateway
 	if n := len(entries); n > 1 {
-		if err := g.applyAll(ctx, entries[:n/2]); err != nil {
+		if err := s.applyAll(ctx, entries[:n/2]); err != nil {
 			return err
 		}
-		return g.applyAll(ctx, entries[n/2:])
+		return s.applyAll(ctx, entries[n/2:])
 	}
 	e := entries[0]
 	g.log.Error("a payload can't be applied and is set aside", zap.Int64("seq", e.Seq), zap.Int64("workspace", int64(e.WorkspaceID)), zap.Error(cause))
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		err := g.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
+			if done, err := tx.InboxPosition(s.name); err != nil || done >= e.Seq {
+				return err // another node was here
+			}
 			q := Quarantined{At: e.At, Body: e.Body, Reason: cause.Error()}
 			if err := tx.Save(e.WorkspaceID, &Changes{Quarantine: []Quarantined{q}}); err != nil {
 				return err
 			}
-			return tx.SetInboxPosition(g.node, e.Seq)
+			return tx.SetInboxPosition(s.name, e.Seq)
 		})
 		if err == nil {
-			g.inbox.Applied(e.Seq)
+			s.inbox.Applied(e.Seq)
 			g.announce()
 			return nil
 		}
@@ -175,7 +193,12 @@ type outcome struct {
 // Apply applies entries, which follow each other in the inbox, in one
 // transaction together with the inbox position. On an error nothing of them is
 // applied.
-func (g *Gateway) Apply(ctx context.Context, entries []*Entry) (err error) {
+func (g *Gateway) Apply(ctx context.Context, entries []*Entry) error {
+	return (&shard{gateway: g, name: g.node, inbox: g.inbox}).apply(ctx, entries)
+}
+
+func (s *shard) apply(ctx context.Context, entries []*Entry) (err error) {
+	g := s.gateway
 	if len(entries) == 0 {
 		return nil
 	}
@@ -201,7 +224,7 @@ func (g *Gateway) Apply(ctx context.Context, entries []*Entry) (err error) {
 			newDefs: make(map[WorkspaceID]map[DefKey]*AttributeDef),
 		}
 		// A commit whose answer was lost may have gone through all the same.
-		done, err := tx.InboxPosition(g.node)
+		done, err := tx.InboxPosition(s.name)
 		if err != nil || done >= last {
 			return err
 		}
@@ -210,7 +233,7 @@ func (g *Gateway) Apply(ctx context.Context, entries []*Entry) (err error) {
 				return err
 			}
 		}
-		return tx.SetInboxPosition(g.node, last)
+		return tx.SetInboxPosition(s.name, last)
 	})
 	if err != nil {
 		g.distrust(ctx, err, groups, &out)
@@ -223,7 +246,7 @@ func (g *Gateway) Apply(ctx context.Context, entries []*Entry) (err error) {
 	for w, fresh := range out.newDefs {
 		g.publishDefs(w, out.oldDefs[w], fresh)
 	}
-	g.inbox.Applied(last)
+	s.inbox.Applied(last)
 	g.announce()
 	g.observe.Applied(len(entries), time.Since(start), g.now().Sub(entries[0].At))
 	return nil

@@ -10,13 +10,16 @@ import (
 	"go.uber.org/zap"
 )
 
-// Config is what a Gateway is built from. Store, Inbox, Cache and Log are
-// needed.
+// Config is what a Gateway is built from. Store, Cache and Log are needed, and
+// either Inbox or Intake.
 type Config struct {
 	Store Store
 	Inbox Inbox
-	Cache Cache
-	Log   *zap.Logger
+	// Intake is where accepted payloads go; default Inbox. With an Intake alone its
+	// shards are applied by RunShard.
+	Intake Intake
+	Cache  Cache
+	Log    *zap.Logger
 	// Limiter bounds what one apiKey may send, under "key:" and the apiKey; how
 	// much that is, is its business. nil: no limits.
 	Limiter Limiter
@@ -30,10 +33,12 @@ type Config struct {
 }
 
 // Gateway is the use cases over one store and one inbox. Accept and the reads
-// may be called from many goroutines; Run is called once.
+// may be called from many goroutines; Run is called once, or RunShard once a
+// shard.
 type Gateway struct {
 	store   Store
-	inbox   Inbox
+	intake  Intake
+	inbox   Inbox // nil: RunShard is called for others
 	cache   Cache
 	limiter Limiter
 	observe Observer
@@ -45,12 +50,15 @@ type Gateway struct {
 	applying   sync.Mutex // held while a batch is applied: one at a time
 	defs       sync.Map   // WorkspaceID -> defSet, replaced whole
 	applied    atomic.Pointer[chan struct{}]
-	waiting    atomic.Int64 // when the first of the batch under way was accepted, in microseconds since 1970; 0: none is
+	waiting    sync.Map // name of a shard -> when the first payload of its batch under way was accepted
 }
 
 // New builds a Gateway. It starts nothing: Run does the applying.
 func New(c Config) *Gateway {
-	g := &Gateway{store: c.Store, inbox: c.Inbox, cache: c.Cache, limiter: c.Limiter, observe: c.Observer, log: c.Log, node: c.Node, now: c.Now}
+	g := &Gateway{store: c.Store, inbox: c.Inbox, intake: c.Intake, cache: c.Cache, limiter: c.Limiter, observe: c.Observer, log: c.Log, node: c.Node, now: c.Now}
+	if g.intake == nil {
+		g.intake = c.Inbox
+	}
 	if g.node == "" {
 		g.node = "local"
 	}
@@ -77,16 +85,17 @@ func (nobody) Retried(Code)                              {}
 func (g *Gateway) Read() Reader { return g.store }
 
 // Pending is how many payloads are acknowledged and not yet visible to Read.
-func (g *Gateway) Pending() int64 { return g.inbox.Pending() }
+func (g *Gateway) Pending() int64 { return g.intake.Pending() }
 
 // Lag is for how long the oldest of the payloads that are being applied has been
 // waiting; 0 if there is none.
-func (g *Gateway) Lag() time.Duration {
-	since := g.waiting.Load()
-	if since == 0 {
-		return 0
-	}
-	return max(g.now().Sub(time.UnixMicro(since)), 0)
+func (g *Gateway) Lag() (oldest time.Duration) {
+	now := g.now()
+	g.waiting.Range(func(_, since any) bool {
+		oldest = max(oldest, now.Sub(since.(time.Time)))
+		return true
+	})
+	return oldest
 }
 
 // Health is whether a gateway can do its work.
@@ -103,7 +112,7 @@ func (h Health) Ready() bool { return h.Inbox == nil }
 func (g *Gateway) Check(ctx context.Context) Health {
 	var h Health
 	var both sync.WaitGroup
-	both.Go(func() { h.Inbox = g.inbox.Check(ctx) })
+	both.Go(func() { h.Inbox = g.intake.Check(ctx) })
 	both.Go(func() { h.Store = g.store.Ping(ctx) })
 	both.Wait()
 	return h

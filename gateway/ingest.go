@@ -84,7 +84,7 @@ func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batc
 			e.Body = bytes.Clone(e.Body)
 		}
 	}
-	if err := g.inbox.Append(ctx, entries...); err != nil {
+	if err := g.intake.Append(ctx, entries...); err != nil {
 		return results, batch, err
 	}
 	return results, batch, nil

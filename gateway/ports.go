@@ -19,14 +19,26 @@ type Entry struct {
 	Payload *Payload
 }
 
-// Inbox keeps accepted payloads, durable and in order, until they are applied.
-// All methods may be called from several goroutines, but one at a time reads.
-type Inbox interface {
-	// Append returns nil when all entries are durable, in the order given and
-	// next to each other; on an error none of them is or ever will be, and the
-	// next call tries afresh. It refuses with CodeUnavailable while more waits
-	// than the inbox may hold. The entries belong to the inbox afterwards.
+// Intake takes accepted payloads in, durably. Its methods may be called from
+// several goroutines.
+type Intake interface {
+	// Append returns nil when all entries are durable, in the order given as far
+	// as they belong to one browser or person; on an error the next call tries
+	// afresh. It refuses with CodeUnavailable while more waits than may. The
+	// entries belong to the intake afterwards.
 	Append(ctx context.Context, entries ...*Entry) error
+	// Pending is how many entries are durable and not applied.
+	Pending() int64
+	// Check returns nil if Append would take an entry now, as far as can be told
+	// without one.
+	Check(ctx context.Context) error
+}
+
+// Inbox keeps accepted payloads, durable and in order, until they are applied:
+// all of them, or those of one shard. All methods may be called from several
+// goroutines, but one at a time reads.
+type Inbox interface {
+	Intake
 	// Next waits until there is an entry behind the last one it returned and
 	// returns up to limit of them, in order. It returns ctx.Err() when ctx ends
 	// first.
@@ -34,11 +46,6 @@ type Inbox interface {
 	// Applied tells that all entries up to seq are applied for good: they no
 	// longer count as pending and may be deleted.
 	Applied(seq int64)
-	// Pending is how many entries are durable and not applied.
-	Pending() int64
-	// Check returns nil if Append would take an entry now, as far as can be told
-	// without one.
-	Check(ctx context.Context) error
 	// Close stops the inbox's goroutines. What is durable stays.
 	Close() error
 }

@@ -42,6 +42,12 @@ const (
 // limitedNames is how many addresses and keys are counted at once.
 const limitedNames = 100_000
 
+// intake is what takes payloads in: a file, or Redis Streams.
+type intake interface {
+	gateway.Intake
+	Close() error
+}
+
 // app is a running civgate.
 type app struct {
 	cfg     config.Config
@@ -50,7 +56,7 @@ type app struct {
 	node    string // this process's inbox, as the store knows it
 	store   *store.Store
 	redis   *cache.Redis // nil without redis_url
-	inbox   *inbox.File
+	intake  intake
 	metrics *api.Metrics
 	server  *http.Server
 	others  []*http.Server // for metrics_addr and debug_addr
@@ -137,8 +143,9 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 	if err != nil {
 		return nil, err
 	}
+	file, _ := a.intake.(gateway.Inbox) // nil: the intake has shards
 	gw := gateway.New(gateway.Config{
-		Store: a.store, Inbox: a.inbox, Cache: identities, Log: log, Limiter: limiter, Node: a.node, Observer: a.metrics,
+		Store: a.store, Inbox: file, Intake: a.intake, Cache: identities, Log: log, Limiter: limiter, Node: a.node, Observer: a.metrics,
 	})
 	a.metrics.Gauge("civgate_inbox_pending", "Payloads acknowledged and not yet visible.", func() float64 { return float64(gw.Pending()) })
 	a.metrics.Gauge("civgate_inbox_lag_seconds", "For how long the oldest payload that is being applied has been waiting.", func() float64 { return gw.Lag().Seconds() })
@@ -169,7 +176,7 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.stopRun = cancel
 	a.running.Go(func() {
-		if err := gw.Run(runCtx); runCtx.Err() == nil {
+		if err := a.apply(runCtx, gw); runCtx.Err() == nil {
 			a.failed <- err
 		}
 	})
@@ -216,15 +223,43 @@ func (a *app) openData(ctx context.Context) error {
 		}
 		return fmt.Errorf("%s: %w", setting, err)
 	}
+	return a.openInbox(ctx)
+}
+
+// openInbox opens what takes the payloads in.
+func (a *app) openInbox(ctx context.Context) error {
+	if a.cfg.Inbox == "redis" {
+		redis, err := cache.ParseURL(a.cfg.RedisURL)
+		if err != nil {
+			return fmt.Errorf("redis_url: %w", err)
+		}
+		stream, err := inbox.OpenStream(ctx, inbox.StreamOptions{
+			Redis: redis, Node: a.node, Position: a.store.InboxPosition, MaxPending: int64(a.cfg.MaxPending), Log: a.log,
+		})
+		if err != nil {
+			return fmt.Errorf("inbox: %w", err)
+		}
+		a.intake = stream
+		return nil
+	}
 	position, err := a.store.InboxPosition(ctx, a.node)
 	if err != nil {
 		return fmt.Errorf("read the inbox position: %w", err)
 	}
-	a.inbox, err = inbox.Open(ctx, filepath.Join(a.cfg.Data, "inbox"), position, inbox.Options{MaxPending: int64(a.cfg.MaxPending)})
+	file, err := inbox.Open(ctx, filepath.Join(a.cfg.Data, "inbox"), position, inbox.Options{MaxPending: int64(a.cfg.MaxPending)})
 	if err != nil {
 		return fmt.Errorf("data: %w", err)
 	}
+	a.intake = file
 	return nil
+}
+
+// apply applies what the intake took in until ctx ends.
+func (a *app) apply(ctx context.Context, gw *gateway.Gateway) error {
+	if stream, ok := a.intake.(*inbox.Stream); ok {
+		return stream.Own(ctx, func(ctx context.Context, sh *inbox.Shard) error { return gw.RunShard(ctx, sh.Name(), sh) })
+	}
+	return gw.Run(ctx)
 }
 
 // openCache makes the identity cache and the limits (nil: none), shared through
@@ -424,11 +459,13 @@ func (a *app) stop() error {
 		a.log.Warn("some requests did not end in time", zap.Error(err))
 		_ = a.server.Close() // whoever is still there is cut off
 	}
-	for a.inbox.Pending() > 0 && ctx.Err() == nil {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if n := a.inbox.Pending(); n > 0 {
-		a.log.Warn("payloads wait in the inbox for the next start", zap.Int64("inbox_pending", n))
+	if _, own := a.intake.(gateway.Inbox); own { // else other nodes go on with it
+		for a.intake.Pending() > 0 && ctx.Err() == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if n := a.intake.Pending(); n > 0 {
+			a.log.Warn("payloads wait in the inbox for the next start", zap.Int64("inbox_pending", n))
+		}
 	}
 	return a.close()
 }
@@ -446,8 +483,8 @@ func (a *app) close() error {
 		a.stopRun()
 	}
 	a.running.Wait()
-	if a.inbox != nil {
-		errs = append(errs, a.inbox.Close())
+	if a.intake != nil {
+		errs = append(errs, a.intake.Close())
 	}
 	if a.redis != nil {
 		errs = append(errs, a.redis.Close())
@@ -503,7 +540,7 @@ For people who are logged in, add what you know of them:
   };
 
 `, a.first.apiKey, origin, cfg.ScriptPath, a.first.apiKey)
-	if n := a.inbox.Pending(); n > 0 {
+	if n := a.intake.Pending(); n > 0 {
 		text += plural(n, "payload") + " of the last run are being applied.\n\n"
 	}
 	return text

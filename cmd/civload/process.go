@@ -171,6 +171,7 @@ type gateway struct {
 	dir       string // holds data and log
 	apiKey    string
 	restToken string
+	environ   []string // more settings
 	running   *child
 }
 
@@ -211,7 +212,7 @@ func (g *gateway) start() error {
 			env = append(env, e)
 		}
 	}
-	env = append(env,
+	env = append(append(env, g.environ...),
 		"CIVGATE_ADDR="+g.addr,
 		"CIVGATE_DATA="+filepath.Join(g.dir, "data"),
 		"CIVGATE_API_KEY="+g.apiKey,
