@@ -83,23 +83,26 @@
 // person may be in two shards, and the database settles what they contend for.
 // stream_script.go lists the keys, all of a shard's with one hash tag, and the
 // Lua that changes them. The server must write each command to disk before it
-// answers (appendonly yes, appendfsync always), which OpenStream checks; behind
-// Sentinel or in a Cluster a master that dies takes with it what no replica
-// had got yet, as Redis replicates after it answers.
+// answers (appendonly yes, appendfsync always), which OpenStream checks. Redis
+// sends to its replicas after it has answered, so a master that is replaced
+// for good takes the last entries with it, unless StreamOptions.Replicas
+// makes Append wait for them.
 //
 // Decisions
 //
 //   - Sequence numbers are the Redis server's clock in microseconds, or one more
 //     than the last, whichever is higher. A counter would not do: a Redis that
-//     was emptied, restored from a backup, or failed over to a replica that lacked
-//     the last entries would give out numbers again that the store has
-//     already applied, and new entries would be skipped without a word. A
-//     clock is ahead of all that without anybody noticing that something
-//     happened, as a shard never takes a million entries a second for long. What
-//     remains is a clock that is set back by more than the failover took, and
-//     an emptied Redis with such a clock; against these each shard that has no
-//     state, and each that is opened or changes its owner, is
-//     raised above the store's position. So numbers have gaps.
+//     was emptied, restored from a backup, or failed over to a replica that
+//     lacked the last entries would give out numbers again that the store has
+//     already applied, and new entries would be skipped without a word. A clock is
+//     ahead of all that without anybody having to notice that something happened,
+//     as no shard takes a million entries a second for long. Against a clock that
+//     is set back each node sends the highest number that it has seen with its
+//     appends, and a shard that has no state, was opened, changes its owner, or is
+//     behind what some node has seen is raised above the store's position. What
+//     remains is a failover to a server whose clock is behind by more than the
+//     failover took, within the second that it takes a node that has seen more to
+//     notice. So numbers have gaps.
 //   - A shard that has no state takes nothing until the store has told its
 //     position: if Redis is emptied while the database is away, payloads are
 //     refused until one of them is back. With its state Redis takes

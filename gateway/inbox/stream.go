@@ -37,6 +37,12 @@ type StreamOptions struct {
 	// (gateway.Store.InboxPosition). It is asked with a time-out.
 	Position func(ctx context.Context, shard string) (int64, error)
 
+	// Replicas is how many replicas must have an entry before Append returns, so
+	// that it outlives the loss of its master; 0 by default. Each commit then takes
+	// a round trip between the servers longer, and while there are too
+	// few replicas Append fails with CodeUnavailable.
+	Replicas int
+
 	// MaxPending and MaxBytes are how many entries and bytes may wait in Redis,
 	// 500,000 and 512 MiB by default. Each shard may hold its even share.
 	MaxPending int64
@@ -65,6 +71,8 @@ func (o StreamOptions) withDefaults() (StreamOptions, error) {
 		return o, errors.New("stream inbox: no address of Redis")
 	case o.Position == nil:
 		return o, errors.New("stream inbox: nobody to ask for positions")
+	case o.Replicas < 0:
+		return o, fmt.Errorf("stream inbox: %d replicas", o.Replicas)
 	case o.Shards < 0 || o.Shards > maxShards:
 		return o, fmt.Errorf("stream inbox: %d shards, want 1 to %d", o.Shards, maxShards)
 	}
@@ -421,35 +429,65 @@ func (sh *Shard) prepare(ctx context.Context) (int64, error) {
 	})
 }
 
-// refresh asks Redis how much waits in each shard.
+// refresh asks Redis how much waits in each shard, and repairs those that lost
+// their state or numbers that this process knows of: Redis was emptied, or
+// restored, or failed over.
 func (s *Stream) refresh(ctx context.Context) error {
+	known := make([]int64, len(s.shards))
+	s.mu.Lock()
+	for i, sh := range s.shards {
+		known[i] = sh.last
+	}
+	s.mu.Unlock()
 	cmds := make([]*redis.SliceCmd, len(s.shards))
 	_, err := s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, sh := range s.shards {
-			cmds[i] = p.HMGet(ctx, sh.state, "n", "dn")
+			cmds[i] = p.HMGet(ctx, sh.state, "n", "dn", "last")
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	s.contact.Store(time.Now().UnixNano())
 	for i, sh := range s.shards {
-		var n [2]int64
+		var n [3]int64
 		for j, v := range cmds[i].Val() {
 			text, _ := v.(string)
 			n[j], _ = strconv.ParseInt(text, 10, 64) // an emptied Redis has none
 		}
 		sh.pending.Store(max(n[0]-n[1], 0))
+		if n[2] >= known[i] {
+			continue
+		}
+		s.opts.Log.Warn("Redis has lost a part of the inbox, if that was not applied yet; numbers go on above what is known",
+			zap.String("shard", sh.name), zap.Int64("last", n[2]), zap.Int64("known", known[i]))
+		if err := s.client.SetNX(ctx, s.key("shards"), len(s.shards), 0).Err(); err != nil {
+			return err
+		}
+		if _, err := sh.prepare(ctx); err != nil {
+			return err
+		}
 	}
-	s.contact.Store(time.Now().UnixNano())
 	return nil
 }
+
+// recheck is how often the servers' settings are looked at: somebody may change
+// them, or a replica that has others become the master.
+const recheck = time.Minute
 
 // watchLoop keeps Pending and Check up to date.
 func (s *Stream) watchLoop() {
 	up := true
+	var checked time.Time
 	for wait(s.background.ctx, time.Second) {
 		err := s.call(s.background.ctx, s.refresh)
+		if time.Since(checked) > recheck && err == nil {
+			checked = time.Now()
+			if err := s.call(s.background.ctx, s.checkServers); err != nil && !isTemporary(err) {
+				s.opts.Log.Error("acknowledged payloads are in danger", zap.Error(err))
+			}
+		}
 		if err == nil {
 			err = s.call(s.background.ctx, s.revive)
 		}

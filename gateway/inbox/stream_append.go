@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -206,6 +208,7 @@ type part struct {
 	append  uint64 // the number of the append
 	again   bool   // worth another try if Redis is away
 	source  bool   // the server does not know the script yet
+	known   int64  // highest number of the shard that this process knows of
 	err     error
 	answer  [5]int64 // of appendScript
 }
@@ -284,6 +287,7 @@ func (s *Stream) partition(f *flight) []*part {
 	s.mu.Lock()
 	for _, p := range parts {
 		p.again = p.shard.down == nil
+		p.known = p.shard.last
 	}
 	s.mu.Unlock()
 	for _, p := range parts {
@@ -336,29 +340,77 @@ func (s *Stream) send(parts []*part) {
 	}
 }
 
-// sendOnce sends parts in one pipeline.
+// errReplicas is why a part that its master has is not acknowledged.
+var errReplicas = errors.New("too few replicas have it")
+
+// sendOnce sends parts, in one pipeline for all, or for each master where its
+// replicas are to be waited for.
 func (s *Stream) sendOnce(ctx context.Context, parts []*part) {
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if s.opts.Replicas == 0 || !ok {
+		s.sendTo(ctx, s.client, parts)
+		return
+	}
+	masters := make(map[*redis.Client][]*part)
+	for _, p := range parts {
+		c, err := cluster.MasterForKey(ctx, p.shard.log)
+		if p.err = err; err == nil {
+			masters[c] = append(masters[c], p)
+		}
+	}
+	var wg sync.WaitGroup
+	for c, parts := range masters {
+		wg.Go(func() { s.sendTo(ctx, c, parts) })
+	}
+	wg.Wait()
+	for _, p := range parts {
+		if p.err != nil && isTemporary(p.err) {
+			cluster.ReloadState(ctx) // in the background; the shard may have moved
+			return
+		}
+	}
+}
+
+// sendTo sends parts through one client, in one pipeline.
+func (s *Stream) sendTo(ctx context.Context, c redis.Cmdable, parts []*part) {
 	cmds := make([]*redis.Cmd, len(parts))
-	_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	var replicas *redis.Cmd
+	_, err := c.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, p := range parts {
 			script := appendScript.EvalSha
 			if p.source {
 				script = appendScript.Eval
 			}
 			cmds[i] = script(ctx, pipe, []string{p.shard.log, p.shard.state},
-				s.writer, p.append, len(p.entries), p.data, s.maxPending, s.maxBytes)
+				s.writer, p.append, len(p.entries), p.data, s.maxPending, s.maxBytes, p.known)
+		}
+		if s.opts.Replicas > 0 {
+			// Less than the whole time, for the answer to come in time.
+			replicas = pipe.Do(ctx, "WAIT", s.opts.Replicas, (s.opts.Timeout / 2).Milliseconds())
 		}
 		return nil
 	})
+	var copies int64
+	var copiesErr error
+	if replicas != nil {
+		copies, copiesErr = replicas.Int64()
+	}
 	for i, p := range parts {
 		if p.err = cmds[i].Err(); p.err != nil {
 			continue
 		}
 		answer, readErr := ints(cmds[i], len(p.answer))
-		if readErr == nil {
-			copy(p.answer[:], answer)
-		} else if p.err = readErr; err != nil {
+		switch {
+		case readErr != nil && err != nil:
 			p.err = err // the pipeline did not get to it
+		case readErr != nil:
+			p.err = readErr
+		case copiesErr != nil:
+			p.err = copiesErr
+		case copies < int64(s.opts.Replicas):
+			p.err = fmt.Errorf("%d of %d: %w", copies, s.opts.Replicas, errReplicas)
+		default:
+			copy(p.answer[:], answer)
 		}
 	}
 }

@@ -65,12 +65,12 @@ func (s *Stream) Own(ctx context.Context, run func(ctx context.Context, sh *Shar
 		held:  make(map[int]*tenure),
 		ended: make(chan struct{}, 1),
 	}
-	tick := time.NewTicker(s.opts.Lease / 5)
+	tick := time.NewTimer(l.round(ctx))
 	defer tick.Stop()
-	for l.round(ctx); ; {
+	for {
 		select {
 		case <-tick.C:
-			l.round(ctx)
+			tick.Reset(l.round(ctx))
 		case <-l.ended:
 			// A shard whose run ends at once is not taken again at once.
 			l.reap(ctx)
@@ -84,29 +84,36 @@ func (s *Stream) Own(ctx context.Context, run func(ctx context.Context, sh *Shar
 	}
 }
 
-// round renews what is held and takes or gives up what the share asks for.
-func (l *landlord) round(ctx context.Context) {
+// round renews what is held and takes or gives up what the share asks for. It
+// returns when to come again: soon while others have yet to give up what is to
+// come to this node.
+func (l *landlord) round(ctx context.Context) time.Duration {
 	l.reap(ctx)
+	later := l.opts.Lease / 5
 	if err := l.askStore(ctx); err != nil && ctx.Err() == nil {
 		if time.Since(l.storeSeen) < l.opts.Lease {
 			l.renew(ctx)
-			return
+			return later
 		}
 		if l.joined || len(l.held) > 0 {
 			l.opts.Log.Warn("the store can't be reached; this node leaves the shards to others", zap.Error(err))
 			l.part(ctx)
 			l.endAll()
 		}
-		return
+		return later
 	}
 	l.renew(ctx)
 	from, share, err := l.share(ctx)
 	if err != nil {
-		return // the watcher tells
+		return later // the watcher tells
 	}
 	l.joined = true
 	l.giveUp(ctx, share)
 	l.fill(ctx, from, share)
+	if l.live() < share {
+		return later / 4
+	}
+	return later
 }
 
 // askStore asks for some position: who can't reach the store can't apply.

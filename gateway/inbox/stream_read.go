@@ -207,6 +207,9 @@ func (sh *Shard) read(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sh.ahead = ahead
+	if n := len(ahead); n > 0 {
+		sh.last = max(sh.last, ahead[n-1].Seq)
+	}
 	sh.skip()
 	return nil
 }

@@ -3,93 +3,36 @@ package inbox_test
 import (
 	"context"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
+
+	"civgate/gateway/cache/redistest"
 )
 
 func init() { logging.Disable() } // of servers that tests stop
 
+// durable are the settings that an inbox needs.
+var durable = []string{"--appendonly", "yes", "--appendfsync", "always"}
+
 // redisServer is a real redis-server that keeps what it acknowledges.
 type redisServer struct {
+	*redistest.Server
 	t    testing.TB
-	dir  string
 	addr string
-	args []string
-	cmd  *exec.Cmd
 }
 
 // startRedis starts a redis-server that ends with the test; args are more
 // settings for it.
 func startRedis(t testing.TB, args ...string) *redisServer {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if slices.Contains(strings.Split(os.Getenv("CIVGATE_TEST_REQUIRE"), ","), "redis") {
-			t.Fatal("redis-server is required and not in the PATH")
-		}
-		t.Skip("redis-server is not in the PATH")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &redisServer{t: t, dir: t.TempDir(), addr: l.Addr().String(), args: args}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	r.start()
-	t.Cleanup(r.kill)
-	return r
-}
-
-// start starts the server, again after kill, and waits until it answers.
-func (r *redisServer) start() {
-	r.t.Helper()
-	_, port, _ := net.SplitHostPort(r.addr)
-	log, err := os.OpenFile(filepath.Join(r.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer func() { _ = log.Close() }()
-	r.cmd = exec.Command("redis-server", append([]string{
-		"--bind", "127.0.0.1", "--port", port, "--dir", r.dir, "--save", "",
-		"--appendonly", "yes", "--appendfsync", "always",
-	}, r.args...)...)
-	r.cmd.Stdout, r.cmd.Stderr = log, log
-	if err := r.cmd.Start(); err != nil {
-		r.t.Fatal(err)
-	}
-	c := r.client()
-	defer func() { _ = c.Close() }()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		err := c.Ping(context.Background()).Err()
-		if err == nil || strings.HasPrefix(err.Error(), "NOAUTH") {
-			return
-		}
-		if time.Now().After(deadline) {
-			text, _ := os.ReadFile(log.Name())
-			r.t.Fatalf("redis-server does not answer: %v\n%s", err, text)
-		}
-	}
-}
-
-// kill ends the server as a crash would.
-func (r *redisServer) kill() {
-	if r.cmd == nil {
-		return
-	}
-	_ = r.cmd.Process.Kill()
-	_ = r.cmd.Wait() // it was killed
-	r.cmd = nil
+	s := redistest.New(t, slices.Concat(durable, args)...)
+	return &redisServer{Server: s, t: t, addr: s.Addr}
 }
 
 // client is a client of the test's own; the test closes it.

@@ -44,7 +44,8 @@ const (
 //
 // KEYS log, state
 // ARGV writer's field, number of the append (rising for each writer), entries,
-// the packed batch, bounds of entries and bytes
+// the packed batch, bounds of entries and bytes, the highest number that
+// the writer knows of
 //
 // It returns the number of the first and of the last entry, the number that had
 // been given out before, and how many entries and bytes wait now.
@@ -62,6 +63,8 @@ if s[6] then
     return redis.error_reply('CGSTALE a later append came first')
   end
   if tonumber(a) == append then
+    -- a write for WAIT to wait for
+    redis.call('HSET', KEYS[2], 'again', ARGV[2])
     return {tonumber(f), tonumber(l), tonumber(p), n - dn, b - db}
   end
 end
@@ -69,7 +72,7 @@ if n - dn + count > tonumber(ARGV[5]) or b - db + bytes > tonumber(ARGV[6]) then
   return redis.error_reply('CGFULL too much waits in the shard')
 end
 local t = redis.call('TIME')
-local f = math.max(last + 1, tonumber(t[1]) * 1000000 + tonumber(t[2]))
+local f = math.max(last + 1, tonumber(ARGV[7]) + 1, tonumber(t[1]) * 1000000 + tonumber(t[2]))
 local l = f + count - 1
 local function s0(x) return string.format('%.0f', x) end
 redis.call('XADD', KEYS[1], s0(l) .. '-' .. s0(count), 'n', s0(n), 'b', s0(b), 'd', ARGV[4])
@@ -144,8 +147,9 @@ local dn, db = s[1], s[2]
 local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 if first then
   for i = 1, #first[2], 2 do
-    if first[2][i] == 'n' then dn = first[2][i + 1] end
-    if first[2][i] == 'b' then db = first[2][i + 1] end
+    -- what is no number is no batch, and will be set aside
+    if first[2][i] == 'n' and tonumber(first[2][i + 1]) then dn = first[2][i + 1] end
+    if first[2][i] == 'b' and tonumber(first[2][i + 1]) then db = first[2][i + 1] end
   end
 end
 redis.call('HSET', KEYS[2], 'dn', dn, 'db', db)
@@ -155,12 +159,13 @@ return {tonumber(s[1]) - tonumber(dn), tonumber(s[2]) - tonumber(db)}
 // The scripts of leases begin with a write that is allowed at the memory limit,
 // like trimScript: somebody has to be able to make room.
 
-// takeScript takes a lease that nobody holds.
+// takeScript takes a lease that nobody else holds.
 //
 // KEYS owner
 // ARGV node, milliseconds
 var takeScript = redis.NewScript(`
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
@@ -229,6 +234,9 @@ func needsPreparing(err error) bool {
 // isTemporary says of an error that trying again soon may help: Redis can't be
 // reached, or is about to be ready. What was sent may have been done.
 func isTemporary(err error) bool {
+	if errors.Is(err, errReplicas) {
+		return true
+	}
 	var answer redis.Error
 	if !errors.As(err, &answer) {
 		return true // no answer: dial, read, write, time-out, pool

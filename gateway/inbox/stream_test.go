@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +23,7 @@ import (
 	"pgregory.net/rapid"
 
 	"civgate/gateway"
+	"civgate/gateway/cache/redistest"
 	"civgate/gateway/inbox"
 )
 
@@ -309,8 +313,8 @@ func TestStreamKill(t *testing.T) {
 		before := count()
 		until(t, "payloads are taken", func() bool { return count() > before+200 })
 		time.Sleep(rand.N(20 * time.Millisecond))
-		r.kill()
-		r.start()
+		r.Kill()
+		r.Start()
 	}
 	before := count()
 	until(t, "payloads are taken again", func() bool { return count() > before+200 })
@@ -757,7 +761,7 @@ func TestStreamRedisAway(t *testing.T) {
 	if err := n.Append(ctx, keyed("k", "before")); err != nil {
 		t.Fatal(err)
 	}
-	r.kill()
+	r.Kill()
 	for range 20 {
 		wantCode(t, n.Append(ctx, keyed("k", "refused")), gateway.CodeUnavailable)
 	}
@@ -765,7 +769,7 @@ func TestStreamRedisAway(t *testing.T) {
 	if _, err := n.Waiting(ctx); gateway.CodeOf(err) != gateway.CodeUnavailable {
 		t.Errorf("waiting: %v", err)
 	}
-	r.start()
+	r.Start()
 	until(t, "Check says that all is well", func() bool { return n.Check(ctx) == nil })
 	until(t, "payloads are taken", func() bool { return n.Append(ctx, keyed("k", "after")) == nil })
 	until(t, "they are applied", func() bool { return db.count("before") == 1 && db.count("after") == 1 })
@@ -903,3 +907,156 @@ func TestStreamClose(t *testing.T) {
 }
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+
+// A Cluster loses a master half-way; with a replica that has all, nothing
+// acknowledged is lost or doubled.
+func TestStreamCluster(t *testing.T) {
+	t.Parallel()
+	c := redistest.NewCluster(t, durable...)
+	db := newDatabase(t)
+	var addrs []string
+	for _, n := range c.Nodes {
+		addrs = append(addrs, n.Addr)
+	}
+	change := func(o *inbox.StreamOptions) {
+		o.Redis.Addrs = addrs
+		o.Shards = 8
+		o.Replicas = 1
+	}
+	nodes := []*node{openStream(t, "", db, change), openStream(t, "", db, change)}
+	nodes[0].own(t, db.run)
+	nodes[1].own(t, db.run)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var mu sync.Mutex
+	acknowledged := make(map[string]bool)
+	refused := 0
+	count := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(acknowledged)
+	}
+	var wg sync.WaitGroup
+	for c := range 16 {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				body := fmt.Sprint(c, " ", i)
+				err := nodes[c%2].Append(context.Background(), keyed(fmt.Sprint(c), body))
+				mu.Lock()
+				if err == nil {
+					acknowledged[body] = true
+				} else {
+					refused++
+				}
+				mu.Unlock()
+				if err != nil {
+					if gateway.CodeOf(err) != gateway.CodeUnavailable {
+						t.Errorf("append: %v", err)
+					}
+					time.Sleep(20 * time.Millisecond)
+				}
+			}
+		})
+	}
+	until(t, "payloads are taken", func() bool { return count() > 500 })
+	c.Nodes[0].Kill()
+	c.Recover()
+	after := count()
+	until(t, "payloads are taken again", func() bool { return count() > after+500 })
+	cancel()
+	wg.Wait()
+	until(t, "all that was acknowledged is applied", func() bool {
+		for body := range acknowledged {
+			if db.count(body) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	for body, times := range db.bodies {
+		if times != 1 {
+			t.Errorf("%q was applied %d times", body, times)
+		}
+	}
+	t.Logf("%d acknowledged, %d refused, %d applied", len(acknowledged), refused, db.total())
+}
+
+// Without the replicas that are asked for nothing is acknowledged.
+func TestStreamReplicas(t *testing.T) {
+	t.Parallel()
+	r := startRedis(t)
+	n := openStream(t, r.addr, newDatabase(t), func(o *inbox.StreamOptions) {
+		o.Replicas = 1
+		o.Timeout = 200 * time.Millisecond
+	})
+	wantCode(t, n.Append(context.Background(), keyed("k", "refused")), gateway.CodeUnavailable)
+	replica := startRedis(t)
+	host, port, _ := net.SplitHostPort(r.addr)
+	replica.do("REPLICAOF " + host + " " + port)
+	until(t, "it is taken", func() bool { return n.Append(context.Background(), keyed("k", "taken")) == nil })
+}
+
+// Somebody deletes a shard's state but not its stream.
+func TestStreamStateLost(t *testing.T) {
+	t.Parallel()
+	r := startRedis(t)
+	db := newDatabase(t)
+	ctx := context.Background()
+	n := openStream(t, r.addr, db, func(o *inbox.StreamOptions) { o.Shards = 1; o.MaxPending = 10 })
+	for i := range 4 {
+		if err := n.Append(ctx, keyed("k", fmt.Sprint(i)), keyed("k", fmt.Sprint("also ", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.do("DEL {civgate:inbox:0}:state")
+	if err := n.Append(ctx, keyed("k", "4"), keyed("k", "also 4")); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.Pending(); got != 10 {
+		t.Errorf("pending %d, want 10", got)
+	}
+	wantCode(t, n.Append(ctx, keyed("k", "too much")), gateway.CodeUnavailable)
+	n.own(t, db.run)
+	until(t, "all is applied, and room again", func() bool { return db.total() == 10 && n.Pending() == 0 })
+}
+
+// Redis comes back from a backup, or as a replica that lacked the last entries.
+// A node that has seen nothing of what is lost appends at once: nothing of that
+// is taken for applied.
+func TestStreamRestored(t *testing.T) {
+	t.Parallel()
+	r := startRedis(t)
+	db := newDatabase(t)
+	ctx := context.Background()
+	change := func(o *inbox.StreamOptions) { o.Shards = 1 }
+	worker, idle := openStream(t, r.addr, db, change), openStream(t, r.addr, db, change)
+	if err := worker.Append(ctx, keyed("k", "before")); err != nil {
+		t.Fatal(err)
+	}
+	dir := r.do("CONFIG GET dir").(map[any]any)["dir"].(string)
+	data, backup := filepath.Join(dir, "appendonlydir"), filepath.Join(t.TempDir(), "backup")
+	if err := os.CopyFS(backup, os.DirFS(data)); err != nil {
+		t.Fatal(err)
+	}
+	worker.own(t, db.run)
+	for i := range 500 {
+		if err := worker.Append(ctx, keyed("k", fmt.Sprint("lost ", i)), keyed("k", fmt.Sprint("lost too ", i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "all is applied", func() bool { return db.total() == 1001 })
+
+	r.Kill()
+	if err := errors.Join(os.RemoveAll(data), os.CopyFS(data, os.DirFS(backup))); err != nil {
+		t.Fatal(err)
+	}
+	r.Start()
+	sent := 0
+	until(t, "payloads are taken", func() bool { sent++; return idle.Append(ctx, keyed("k", fmt.Sprint("after ", sent))) == nil })
+	until(t, "they are applied", func() bool { return db.count(fmt.Sprint("after ", sent)) == 1 })
+	for body, times := range db.bodies {
+		if times != 1 {
+			t.Errorf("%q was applied %d times", body, times)
+		}
+	}
+}
