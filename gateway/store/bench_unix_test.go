@@ -40,7 +40,12 @@ type traffic struct {
 
 func newTraffic(b testing.TB, contacts int) *traffic {
 	b.Helper()
-	path := filepath.Join(b.TempDir(), "civgate.db")
+	return newTrafficAt(b, filepath.Join(b.TempDir(), "civgate.db"), contacts)
+}
+
+// newTrafficAt is for the database at path, a file's or a URL.
+func newTrafficAt(b testing.TB, path string, contacts int) *traffic {
+	b.Helper()
 	s := open(b, path)
 	t := &traffic{b: b, s: s, path: path, w: workspace(b, s), rnd: rand.New(rand.NewPCG(1, 2)), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	for t.made < contacts {

@@ -51,7 +51,7 @@ func (c *recordingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (dri
 
 // harmless are scans of a table with one row a workspace, and of what a part
 // of the query itself found.
-var harmless = regexp.MustCompile(`^SCAN (workspaces|w|alias|a|h\d+|m\d+|CONSTANT ROW)( |$)`)
+var harmless = regexp.MustCompile(`^SCAN (workspaces|w|alias|a|h\d+|m\d+|(\d+ )?CONSTANT ROWS?)( |$)`)
 
 // few are tables that hold few rows of a workspace.
 var few = regexp.MustCompile(`(agents|api_keys|attribute_defs|visits|workspaces)`)

@@ -62,15 +62,16 @@ const (
 	lockStart
 )
 
-// plannerSettings keep the planner to index searches from key to key. All
-// statements here are such, but where a table was small when a plan was made, or
-// its statistics are old, it would rather go through all of it, for as long as
-// the plan is kept.
+// plannerSettings keep the planner to searches by index from key to key. All
+// statements here are such, but while a table is small, or its statistics are
+// old, it would rather go through all of it.
 var plannerSettings = map[string]string{
-	"enable_seqscan":   "off",
-	"enable_hashjoin":  "off",
-	"enable_mergejoin": "off",
-	"jit":              "off",
+	"enable_seqscan":    "off",
+	"enable_hashjoin":   "off",
+	"enable_mergejoin":  "off",
+	"enable_bitmapscan": "off",
+	"enable_material":   "off",
+	"jit":               "off",
 }
 
 // isPostgresURL reports whether the name of a database is a PostgreSQL URL.
@@ -129,15 +130,19 @@ func openPostgres(ctx context.Context, url string) (*sql.DB, *postgresWriter, er
 		reads.RuntimeParams[name] = value
 		config.ConnConfig.RuntimeParams[name] = value
 	}
-	// All reads of a call see one state, and can do no harm.
+	// All reads of a call see one state, and can do no harm. They look at how
+	// large the tables are now.
 	reads.RuntimeParams["default_transaction_isolation"] = "repeatable read"
 	reads.RuntimeParams["default_transaction_read_only"] = "on"
+	reads.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 	db := stdlib.OpenDB(*reads)
 	db.SetMaxOpenConns(postgresReaders)
 	db.SetMaxIdleConns(postgresReaders)
 	db.SetConnMaxIdleTime(time.Minute)
 	db.SetConnMaxLifetime(time.Hour)
 
+	// The writer's statements are made to have one good plan only (given), so it
+	// is made once.
 	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	config.MaxConns = postgresWriters
 	config.MinConns, config.MinIdleConns = 0, 0

@@ -12,10 +12,10 @@ import (
 	"civgate/gateway"
 )
 
-// rows makes the text of a statement that takes its rows as one array for each
-// column: "unnest($2::bigint[], $3::text[]) AS u (id, name)". $1 is left to the
-// workspace.
-func rows(columns string) string {
+// unnest makes the text of a statement that takes its rows as one array for each
+// column, a name and a type (text if there is none): "unnest($2::bigint[],
+// $3::text[]) AS u (id, name)". $1 is left to the workspace.
+func unnest(columns string) string {
 	var arrays, names []string
 	for i, column := range strings.Split(columns, ", ") {
 		name, typ, _ := strings.Cut(column, " ")
@@ -25,8 +25,18 @@ func rows(columns string) string {
 	return "unnest(" + strings.Join(arrays, ", ") + ") AS u (" + strings.Join(names, ", ") + ")"
 }
 
-// insertRows makes an INSERT of rows. A column is a name and a type (text if
-// there is none); one with a question mark behind is NULL for an empty text.
+// given is unnest for a join: u also has the workspace, and a current that is 0,
+// the until of current memberships, both of which the planner must take as they
+// come (OFFSET 0 keeps the subquery whole). Knowing that they are $1 and 0 it
+// would, while a table is small or its statistics are old, rather read all rows
+// with them and look for each among those given, and keep to that plan when there
+// are a million.
+func given(columns string) string {
+	return "(SELECT $1::bigint AS workspace_id, 0::bigint AS current, u.* FROM " + unnest(columns) + " OFFSET 0) AS u"
+}
+
+// insertRows makes an INSERT of rows. A column with a question mark behind its
+// name is NULL for an empty text.
 func insertRows(table, columns string) string {
 	var names, values []string
 	for _, column := range strings.Split(columns, ", ") {
@@ -40,11 +50,10 @@ func insertRows(table, columns string) string {
 		}
 	}
 	return "INSERT INTO " + table + " (workspace_id, " + strings.Join(names, ", ") + ") SELECT $1, " + strings.Join(values, ", ") +
-		" FROM " + rows(strings.ReplaceAll(columns, "?", ""))
+		" FROM " + unnest(strings.ReplaceAll(columns, "?", ""))
 }
 
-// updateRows makes an UPDATE of the rows whose id is in the first column; where
-// is added to that.
+// updateRows makes an UPDATE of the rows whose id is in the first column.
 func updateRows(table, columns string) string {
 	var sets []string
 	for i, column := range strings.Split(columns, ", ") {
@@ -58,8 +67,8 @@ func updateRows(table, columns string) string {
 			sets = append(sets, name+" = u."+name)
 		}
 	}
-	return "UPDATE " + table + " AS t SET " + strings.Join(sets, ", ") + " FROM " + rows(strings.ReplaceAll(columns, "?", "")) +
-		" WHERE t.workspace_id = $1 AND t.id = u.id"
+	return "UPDATE " + table + " AS t SET " + strings.Join(sets, ", ") + " FROM " + given(strings.ReplaceAll(columns, "?", "")) +
+		" WHERE t.workspace_id = u.workspace_id AND t.id = u.id"
 }
 
 const (
@@ -68,27 +77,29 @@ const (
 )
 
 var (
+	stateOfContacts   = "SELECT t.id, t.merged_into, COALESCE(t.custom_id, '') FROM " + given("id bigint") + " JOIN contacts AS t ON t.workspace_id = u.workspace_id AND t.id = u.id"
+	freeCustomIDs     = "UPDATE contacts AS t SET custom_id = NULL FROM " + given("id bigint") + " WHERE t.workspace_id = u.workspace_id AND t.id = u.id"
 	insertContacts    = insertRows("contacts", contactRows)
 	updateContacts    = updateRows("contacts", contactRows)
 	insertCompanies   = insertRows("companies", companyRows)
 	updateCompanies   = updateRows("companies", companyRows)
 	insertDefs        = insertRows("attribute_defs", "entity, name, id bigint, label, type, description, created_at bigint")
 	insertKeys        = insertRows("visitor_keys", "contact_id bigint, created_at bigint, key")
-	moveKeys          = "UPDATE visitor_keys AS t SET contact_id = u.contact_id FROM " + rows("key, contact_id bigint") + " WHERE t.workspace_id = $1 AND t.key = u.key"
-	followKeys        = "UPDATE visitor_keys AS t SET contact_id = u.winner FROM " + rows("loser bigint, winner bigint") + " WHERE t.workspace_id = $1 AND t.contact_id = u.loser"
+	moveKeys          = "UPDATE visitor_keys AS t SET contact_id = u.contact_id FROM " + given("key, contact_id bigint") + " WHERE t.workspace_id = u.workspace_id AND t.key = u.key"
+	followKeys        = "UPDATE visitor_keys AS t SET contact_id = u.winner FROM " + given("loser bigint, winner bigint") + " WHERE t.workspace_id = u.workspace_id AND t.contact_id = u.loser"
 	insertMemberships = insertRows("memberships", "contact_id bigint, company_id bigint, until bigint, since bigint, source, is_primary boolean, made_by")
 	endMemberships    = "UPDATE memberships AS t SET until = u.until, is_primary = u.is_primary FROM " +
-		rows("contact_id bigint, company_id bigint, until bigint, is_primary boolean") + currentMembership
+		given("contact_id bigint, company_id bigint, until bigint, is_primary boolean") + currentMembership
 	changeMemberships = "UPDATE memberships AS t SET is_primary = u.is_primary FROM " +
-		rows("contact_id bigint, company_id bigint, is_primary boolean") + currentMembership
-	endsOfMemberships = "SELECT t.contact_id, t.company_id, t.until FROM " + rows("contact_id bigint, company_id bigint, until bigint") +
-		" JOIN memberships AS t ON t.workspace_id = $1 AND t.contact_id = u.contact_id AND t.company_id = u.company_id AND t.until >= u.until"
+		given("contact_id bigint, company_id bigint, is_primary boolean") + currentMembership
+	endsOfMemberships = "SELECT t.contact_id, t.company_id, t.until FROM " + given("contact_id bigint, company_id bigint, until bigint") +
+		" JOIN memberships AS t ON t.workspace_id = u.workspace_id AND t.contact_id = u.contact_id AND t.company_id = u.company_id AND t.until >= u.until"
 	insertPageViews = insertRows("page_views", "contact_id bigint, at bigint, visitor_key?, url?, path?, title?, referrer?")
 	insertEvents    = insertRows("events", "contact_id bigint, at bigint, visitor_key?, kind, name, data?")
 	insertMerges    = insertRows("merges", "at bigint, made_by, rule, winner_id bigint, loser_id bigint, contact_before, contact_after")
 )
 
-const currentMembership = " WHERE t.workspace_id = $1 AND t.contact_id = u.contact_id AND t.company_id = u.company_id AND t.until = 0"
+const currentMembership = " WHERE t.workspace_id = u.workspace_id AND t.contact_id = u.contact_id AND t.company_id = u.company_id AND t.until = u.current"
 
 // column collects one value of each x, as an array for a statement.
 func column[S ~[]X, X, V any](xs S, value func(x *X) V) []V {
@@ -168,7 +179,7 @@ func (s *saving) lookUp() error {
 			after[x.ID] = x
 		}
 		ids := column(changed, func(x **gateway.Contact) int64 { return int64((*x).ID) })
-		b.Queue(`SELECT id, merged_into, COALESCE(custom_id, '') FROM contacts WHERE workspace_id = $1 AND id = ANY ($2)`, int64(s.ws), distinct(ids)).Query(func(rows pgx.Rows) error {
+		b.Queue(stateOfContacts, int64(s.ws), distinct(ids)).Query(func(rows pgx.Rows) error {
 			found := 0
 			err := each(rows, func(rows pgx.Rows) error {
 				var id, merged gateway.ContactID
@@ -258,7 +269,7 @@ func companyArrays(xs []*gateway.Company) []any {
 func (s *saving) contacts() error {
 	// So that custom ids can change hands within a batch.
 	if len(s.freed) > 0 {
-		s.write(len(s.freed), "contact", `UPDATE contacts SET custom_id = NULL WHERE workspace_id = $1 AND id = ANY ($2)`, distinct(s.freed))
+		s.write(len(s.freed), "contact", freeCustomIDs, distinct(s.freed))
 	}
 	if changed := sortedByID(s.c.Contacts, contactID); len(changed) > 0 {
 		s.write(-1, "", updateContacts, contactArrays(changed)...) // lookUp found them all

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -233,11 +234,7 @@ func (t *postgresTx) Confirm(ws gateway.WorkspaceID, refs []gateway.Ref, ids []g
 		return nil
 	}
 	if len(keys)+len(customIDs) > 0 {
-		err := t.query(read, `SELECT 0, k.key, c.id, c.fingerprint, c.merged_into FROM visitor_keys k
-				JOIN contacts c ON c.workspace_id = k.workspace_id AND c.id = k.contact_id
-				WHERE k.workspace_id = $1 AND k.key = ANY ($2)
-			UNION ALL
-			SELECT 1, custom_id, id, fingerprint, merged_into FROM contacts WHERE workspace_id = $1 AND custom_id = ANY ($3) AND custom_id IS NOT NULL`,
+		err := t.query(read, confirmRefs,
 			int64(ws), distinct(keys), distinct(customIDs))
 		if err != nil {
 			return fmt.Errorf("confirm: %w", err)
@@ -247,7 +244,7 @@ func (t *postgresTx) Confirm(ws gateway.WorkspaceID, refs []gateway.Ref, ids []g
 	for len(merged) > 0 {
 		next := merged
 		merged = nil
-		err := t.query(read, `SELECT 2, '', id, fingerprint, merged_into FROM contacts WHERE workspace_id = $1 AND id = ANY ($2)`, int64(ws), distinct(next))
+		err := t.query(read, confirmIDs, int64(ws), distinct(next))
 		if err != nil {
 			return fmt.Errorf("confirm: %w", err)
 		}
@@ -290,6 +287,27 @@ func named(xs []string) []string {
 	return distinct(out)
 }
 
+// What Load and Confirm ask.
+var (
+	findKeys      = "SELECT k.key, k.contact_id FROM " + given("key") + " JOIN visitor_keys k ON k.workspace_id = u.workspace_id AND k.key = u.key"
+	findCustomIDs = "SELECT c.id FROM " + given("custom_id") + " JOIN contacts c ON c.workspace_id = u.workspace_id AND c.custom_id = u.custom_id"
+	findEmails    = "SELECT c.id FROM " + given("email_key") + " JOIN contacts c ON c.workspace_id = u.workspace_id AND c.email_key = u.email_key"
+	contactsByID  = contactSelect + " JOIN " + given("id bigint") + " ON c.workspace_id = u.workspace_id AND c.id = u.id"
+	membershipsOf = "SELECT m.contact_id, m.company_id, m.since, m.source, m.is_primary, m.made_by FROM " + given("id bigint") +
+		" JOIN memberships m ON m.workspace_id = u.workspace_id AND m.contact_id = u.id AND m.until = u.current"
+
+	companiesByID       = companySelect + " JOIN " + given("id bigint") + " ON c.workspace_id = u.workspace_id AND c.id = u.id"
+	companiesByCustomID = companySelect + " JOIN " + given("custom_id") + " ON c.workspace_id = u.workspace_id AND c.custom_id = u.custom_id"
+	companiesByName     = companySelect + " JOIN " + given("prefix") + " ON c.workspace_id = u.workspace_id AND (CASE WHEN c.custom_id IS NULL THEN left(c.name, 256) END) = u.prefix"
+
+	confirmRefs = "SELECT 0, u.key, c.id, c.fingerprint, c.merged_into FROM " + given("key") +
+		" JOIN visitor_keys k ON k.workspace_id = u.workspace_id AND k.key = u.key" +
+		" JOIN contacts c ON c.workspace_id = u.workspace_id AND c.id = k.contact_id" +
+		" UNION ALL SELECT 1, c.custom_id, c.id, c.fingerprint, c.merged_into FROM " + strings.ReplaceAll(given("custom_id"), "$2", "$3") +
+		" JOIN contacts c ON c.workspace_id = u.workspace_id AND c.custom_id = u.custom_id"
+	confirmIDs = "SELECT 2, '', c.id, c.fingerprint, c.merged_into FROM " + given("id bigint") + " JOIN contacts c ON c.workspace_id = u.workspace_id AND c.id = u.id"
+)
+
 // Load implements gateway.Tx. All contacts found are followed to those that
 // they are merged into.
 func (t *postgresTx) Load(ws gateway.WorkspaceID, refs gateway.Refs) (*gateway.Loaded, error) {
@@ -315,7 +333,7 @@ func (t *postgresTx) load(ws gateway.WorkspaceID, refs gateway.Refs) (*gateway.L
 		contacts = append(contacts, int64(id))
 	}
 	if keys := named(refs.Keys); len(keys) > 0 {
-		b.Queue(`SELECT key, contact_id FROM visitor_keys WHERE workspace_id = $1 AND key = ANY ($2)`, int64(ws), keys).Query(func(rows pgx.Rows) error {
+		b.Queue(findKeys, int64(ws), keys).Query(func(rows pgx.Rows) error {
 			return each(rows, func(rows pgx.Rows) error {
 				var key string
 				var id int64
@@ -339,8 +357,8 @@ func (t *postgresTx) load(ws gateway.WorkspaceID, refs gateway.Refs) (*gateway.L
 			})
 		})
 	}
-	byText(`SELECT id FROM contacts WHERE workspace_id = $1 AND custom_id = ANY ($2) AND custom_id IS NOT NULL`, named(refs.CustomIDs))
-	byText(`SELECT id FROM contacts WHERE workspace_id = $1 AND email_key = ANY ($2) AND email_key IS NOT NULL`, named(refs.EmailKeys))
+	byText(findCustomIDs, named(refs.CustomIDs))
+	byText(findEmails, named(refs.EmailKeys))
 	queueCompanies(b, ws, refs, l)
 	if refs.Defs {
 		b.Queue(`SELECT id, entity, name, label, type, description, created_at FROM attribute_defs WHERE workspace_id = $1`, int64(ws)).Query(func(rows pgx.Rows) error {
@@ -365,8 +383,8 @@ func (t *postgresTx) load(ws gateway.WorkspaceID, refs gateway.Refs) (*gateway.L
 // queueCompanies asks for the companies that refs name.
 func queueCompanies(b *pgx.Batch, ws gateway.WorkspaceID, refs gateway.Refs, l *gateway.Loaded) {
 	seen := map[gateway.CompanyID]bool{}
-	find := func(where string, values any, wanted func(c *gateway.Company) bool) {
-		b.Queue(companySelect+` WHERE c.workspace_id = $1 AND `+where, int64(ws), values).Query(func(rows pgx.Rows) error {
+	find := func(text string, values any, wanted func(c *gateway.Company) bool) {
+		b.Queue(text, int64(ws), values).Query(func(rows pgx.Rows) error {
 			return each(rows, func(rows pgx.Rows) error {
 				c := &gateway.Company{WorkspaceID: ws}
 				var attributes string
@@ -390,10 +408,10 @@ func queueCompanies(b *pgx.Batch, ws gateway.WorkspaceID, refs gateway.Refs, l *
 		for i, id := range refs.CompanyIDs {
 			ids[i] = int64(id)
 		}
-		find(`c.id = ANY ($2)`, distinct(ids), nil)
+		find(companiesByID, distinct(ids), nil)
 	}
 	if customIDs := named(refs.CompanyCustomIDs); len(customIDs) > 0 {
-		find(`c.custom_id = ANY ($2) AND c.custom_id IS NOT NULL`, customIDs, nil)
+		find(companiesByCustomID, customIDs, nil)
 	}
 	if len(refs.CompanyNames) > 0 {
 		names := make(map[string]bool, len(refs.CompanyNames))
@@ -402,7 +420,7 @@ func queueCompanies(b *pgx.Batch, ws gateway.WorkspaceID, refs gateway.Refs, l *
 			names[name] = true
 			prefixes = append(prefixes, characters(name, companyPrefix))
 		}
-		find(`left(c.name, 256) = ANY ($2) AND c.custom_id IS NULL`, distinct(prefixes), func(c *gateway.Company) bool { return names[c.Name] })
+		find(companiesByName, distinct(prefixes), func(c *gateway.Company) bool { return names[c.Name] })
 	}
 }
 
@@ -425,7 +443,7 @@ func (t *postgresTx) loadContacts(ws gateway.WorkspaceID, ids []int64, l *gatewa
 		ids = distinct(ids)
 		var survivors []int64
 		b := &pgx.Batch{}
-		b.Queue(contactSelect+` WHERE c.workspace_id = $1 AND c.id = ANY ($2)`, int64(ws), ids).Query(func(rows pgx.Rows) error {
+		b.Queue(contactsByID, int64(ws), ids).Query(func(rows pgx.Rows) error {
 			return each(rows, func(rows pgx.Rows) error {
 				c, err := scanContactRow(rows, ws)
 				if err != nil {
@@ -439,8 +457,7 @@ func (t *postgresTx) loadContacts(ws gateway.WorkspaceID, ids []int64, l *gatewa
 				return nil
 			})
 		})
-		b.Queue(`SELECT contact_id, company_id, since, source, is_primary, made_by FROM memberships
-			WHERE workspace_id = $1 AND contact_id = ANY ($2) AND until = 0`, int64(ws), ids).Query(func(rows pgx.Rows) error {
+		b.Queue(membershipsOf, int64(ws), ids).Query(func(rows pgx.Rows) error {
 			return each(rows, func(rows pgx.Rows) error {
 				m := gateway.Membership{WorkspaceID: ws}
 				var since int64

@@ -372,14 +372,30 @@ func (r *reader) number(ctx context.Context, op, text string, args ...any) (n in
 	return n, err
 }
 
+// wanted writes a table of n ids (of the workspace $1, from $2 on) for what is
+// joined to it: rows of workspace_id, id, and 0, the until of memberships that
+// are current. Given constants instead, PostgreSQL may read all rows of a
+// workspace, or all current memberships, and look for the ids among them.
+func wanted(n int) string {
+	var b strings.Builder
+	b.WriteString("wanted (workspace_id, id, until) AS MATERIALIZED (VALUES (CAST($1 AS bigint), CAST($2 AS bigint), CAST(0 AS bigint))")
+	for i := 1; i < n; i++ {
+		b.WriteString(", ($1, $")
+		b.WriteString(strconv.Itoa(i + 2))
+		b.WriteString(", 0)")
+	}
+	b.WriteByte(')')
+	return b.String()
+}
+
 // aliasesOf finds, for contacts that are not merged away, themselves and all
-// that became part of them: rows of root and id. It takes the workspace as $1
-// and n contacts from $2 on.
+// that became part of them: rows of workspace_id, root and id. It takes the
+// parameters of wanted.
 func aliasesOf(n int) string {
-	return `WITH RECURSIVE alias (root, id) AS (
-		SELECT c.id, c.id FROM contacts c WHERE c.workspace_id = $1 AND c.id IN (` + list(2, n) + `)
+	return `WITH RECURSIVE ` + wanted(n) + `, alias (workspace_id, root, id) AS (
+		SELECT w.workspace_id, w.id, w.id FROM wanted w
 		UNION
-		SELECT a.root, c.id FROM alias a CROSS JOIN contacts c WHERE c.workspace_id = $1 AND c.merged_into = a.id AND c.merged_into <> 0
+		SELECT a.workspace_id, a.root, c.id FROM alias a CROSS JOIN contacts c WHERE c.workspace_id = a.workspace_id AND c.merged_into = a.id AND c.merged_into <> 0
 	) `
 }
 
@@ -405,7 +421,7 @@ func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found 
 			byID[id].Activity = gateway.Activity{PageViews: n, FirstSeen: moment(first), LastSeen: moment(last)}
 			return nil
 		}, aliasesOf(len(part))+`SELECT a.root, count(*), min(v.at), max(v.at) FROM alias a
-			CROSS JOIN page_views v WHERE v.workspace_id = $1 AND v.contact_id = a.id GROUP BY a.root`, params(w, part)...)
+			CROSS JOIN page_views v WHERE v.workspace_id = a.workspace_id AND v.contact_id = a.id GROUP BY a.root`, params(w, part)...)
 		if err != nil {
 			return nil, err
 		}
@@ -419,9 +435,9 @@ func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found 
 			v := byID[m.ContactID]
 			v.Companies = append(v.Companies, m)
 			return nil
-		}, `SELECT m.contact_id, m.company_id, m.since, m.source, m.is_primary, m.made_by, COALESCE(c.custom_id, ''), c.name
-			FROM memberships m CROSS JOIN companies c
-			WHERE c.id = m.company_id AND c.workspace_id = m.workspace_id AND m.workspace_id = $1 AND m.contact_id IN (`+list(2, len(part))+`) AND m.until = 0
+		}, `WITH `+wanted(len(part))+` SELECT m.contact_id, m.company_id, m.since, m.source, m.is_primary, m.made_by, COALESCE(c.custom_id, ''), c.name
+			FROM wanted w CROSS JOIN memberships m CROSS JOIN companies c
+			WHERE m.workspace_id = w.workspace_id AND m.contact_id = w.id AND m.until = w.until AND c.workspace_id = w.workspace_id AND c.id = m.company_id
 			ORDER BY m.contact_id, m.is_primary DESC, m.since, m.company_id`, params(w, part)...)
 		if err != nil {
 			return nil, err
@@ -628,8 +644,8 @@ func (r *reader) companies(ctx context.Context, op string, w gateway.WorkspaceID
 				err := rows.Scan(&id, &n)
 				byID[id].EmployeesCount = n
 				return err
-			}, `SELECT company_id, count(*) FROM memberships WHERE workspace_id = $1 AND company_id IN (`+list(2, len(part))+`) AND until = 0
-				GROUP BY company_id`, params(w, part)...)
+			}, `WITH `+wanted(len(part))+` SELECT m.company_id, count(*) FROM wanted w CROSS JOIN memberships m
+				WHERE m.workspace_id = w.workspace_id AND m.company_id = w.id AND m.until = 0 GROUP BY m.company_id`, params(w, part)...)
 			if err != nil {
 				return err
 			}

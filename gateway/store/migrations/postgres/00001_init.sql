@@ -104,8 +104,10 @@ CREATE TABLE companies (
 );
 
 CREATE UNIQUE INDEX companies_custom_id ON companies (workspace_id, custom_id) WHERE custom_id IS NOT NULL;
--- A name may be longer than a key of an index can be.
-CREATE INDEX companies_name ON companies (workspace_id, left(name, 256), id) WHERE custom_id IS NULL;
+-- By name only companies without a custom id are found, and a name may be longer
+-- than a key of an index can be. Not a partial index: the planner would read one
+-- from end to end while it is small.
+CREATE INDEX companies_name ON companies (workspace_id, (CASE WHEN custom_id IS NULL THEN left(name, 256) END));
 
 -- until = 0 is the current membership: as a part of the key it makes that one
 -- unique for a pair, and lets any number of ended ones stand beside it.
@@ -121,7 +123,7 @@ CREATE TABLE memberships (
     PRIMARY KEY (workspace_id, contact_id, company_id, until)
 );
 
-CREATE INDEX memberships_company ON memberships (workspace_id, company_id, since, contact_id) WHERE until = 0;
+CREATE INDEX memberships_company ON memberships (workspace_id, company_id, until, since, contact_id);
 
 CREATE TABLE attribute_defs (
     workspace_id bigint NOT NULL REFERENCES workspaces,

@@ -1,0 +1,197 @@
+//go:build unix
+
+package store_test
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"civgate/gateway"
+	"civgate/gateway/store"
+	"civgate/gateway/store/pgtest"
+)
+
+// wasted are the lines of a plan that count rows which were read for nothing.
+var wasted = regexp.MustCompile(`Rows Removed by [\w ]+: (\d+)`)
+
+// TestPostgresReadsWhatItNeeds looks at the plans that the server follows, for
+// tables that were empty when the plans were made, that have grown since, and of
+// which the server has statistics: no statement may read more than a few rows
+// that it does not need.
+func TestPostgresReadsWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, "autovacuum=off", "shared_preload_libraries=auto_explain", "auto_explain.log_min_duration=0", "auto_explain.log_analyze=on",
+		"auto_explain.log_timing=off", "log_line_prefix=LINE ")
+	url := server.NewDatabase(t)
+	s := open(t, url)
+	const many = 3000 // rows that a wrong plan reads
+	w := [2]gateway.WorkspaceID{workspace(t, s), workspace(t, s)}
+	usePostgres(t, s, w[0], 0)
+	for _, w := range w {
+		fillPostgres(t, s, w, many)
+	}
+	for i, phase := range []string{"grown", "analyzed"} {
+		from := len(server.Log())
+		usePostgres(t, s, w[0], i+1)
+		statements := strings.Split(server.Log()[from:], "\nLINE ")
+		if len(statements) < 60 {
+			t.Fatalf("%s: only %d plans were seen", phase, len(statements))
+		}
+		for _, plan := range statements {
+			if !strings.Contains(plan, "plan:") {
+				continue
+			}
+			for _, m := range wasted.FindAllStringSubmatch(plan, -1) {
+				if n, err := strconv.Atoi(m[1]); err != nil || n > 100 {
+					t.Errorf("%s: %s rows for nothing:\n%s", phase, m[1], plan)
+				}
+			}
+			if strings.Contains(plan, "Seq Scan") {
+				t.Errorf("%s: a whole table:\n%s", phase, plan)
+			}
+		}
+		server.Exec(t, databaseOf(url), "ANALYZE")
+	}
+}
+
+func databaseOf(url string) string {
+	name, _, _ := strings.Cut(url[strings.LastIndex(url, "/")+1:], "?")
+	return name
+}
+
+// fillPostgres makes n contacts and n companies, one of which has all contacts.
+func fillPostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, n int) {
+	t.Helper()
+	err := s.Update(t.Context(), func(tx gateway.Tx) error {
+		first, err := tx.NextIDs(gateway.IDContact, n)
+		if err != nil {
+			return err
+		}
+		company, err := tx.NextIDs(gateway.IDCompany, n)
+		if err != nil {
+			return err
+		}
+		c := &gateway.Changes{}
+		ids := make([]gateway.MessageID, n)
+		for i := range n {
+			x := &gateway.Contact{ID: gateway.ContactID(first + int64(i)), CustomID: fmt.Sprint("u", i), EmailKey: fmt.Sprint("e", i)}
+			x.Attributes.Set("phone_number", gateway.Value{Type: gateway.TypeText, Raw: fmt.Sprintf(`"p%d"`, i)})
+			c.NewContacts = append(c.NewContacts, x)
+			c.NewKeys = append(c.NewKeys, gateway.VisitorKey{Key: fmt.Sprint("k", i), ContactID: x.ID})
+			y := &gateway.Company{ID: gateway.CompanyID(company + int64(i)), CustomID: fmt.Sprint("c", i), Name: "same name"}
+			z := &gateway.Company{ID: gateway.CompanyID(company+int64(i)) + 1<<40, Name: fmt.Sprint("n", i)}
+			c.NewCompanies = append(c.NewCompanies, y, z)
+			c.NewMemberships = append(c.NewMemberships, gateway.Membership{ContactID: x.ID, CompanyID: gateway.CompanyID(company), Since: moment(i + 1)})
+			c.PageViews = append(c.PageViews, gateway.PageView{ContactID: x.ID, At: moment(i + 1)})
+			c.Events = append(c.Events, gateway.Event{ContactID: x.ID, At: moment(i + 1)})
+			ids[i][0], ids[i][1], ids[i][2] = byte(i>>8), byte(i), byte(w)
+		}
+		if _, err := tx.ClaimMessages(w, ids, moment(1)); err != nil {
+			return err
+		}
+		return tx.Save(w, c)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func moment(second int) time.Time { return time.Unix(int64(second), 0).UTC() }
+
+// usePostgres calls everything that reads or changes a few rows by their keys. A
+// workspace without contacts gives wrong ids, which are fine for making plans.
+func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int) {
+	t.Helper()
+	ctx := t.Context()
+	c := gateway.ContactID(10)
+	one := func(what string, err error) {
+		t.Helper()
+		if err != nil && !gateway.IsNotFound(err) {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	_, err := s.Contact(ctx, w, c)
+	one("contact", err)
+	_, err = s.ContactByCustomID(ctx, w, "u7")
+	one("contact by custom id", err)
+	_, err = s.ContactByKey(ctx, w, "k7")
+	one("contact by key", err)
+	_, err = s.ContactsByEmail(ctx, w, "e7", 9)
+	one("contacts by e-mail", err)
+	_, err = s.ContactsByPhone(ctx, w, "p7", 9)
+	one("contacts by phone", err)
+	_, err = s.Contacts(ctx, w, 2000, 20)
+	one("contacts", err)
+	_, err = s.VisitorKeys(ctx, w, c, 9)
+	one("keys", err)
+	_, err = s.PageViews(ctx, w, c, 9)
+	one("page views", err)
+	_, err = s.Events(ctx, w, c, 9)
+	one("events", err)
+	_, err = s.Merges(ctx, w, c, 9)
+	one("merges", err)
+	_, err = s.Company(ctx, w, 17)
+	one("company", err)
+	_, err = s.CompanyByCustomID(ctx, w, "c7")
+	one("company by custom id", err)
+	_, err = s.Companies(ctx, w, math.MaxInt32, 20)
+	one("companies", err)
+	_, err = s.InboxPosition(ctx, "n1")
+	one("position", err)
+
+	for part, call := range []func(tx gateway.Tx) error{
+		func(tx gateway.Tx) error {
+			if _, err := tx.InboxPosition("n1"); err != nil {
+				return err
+			}
+			if _, err := tx.ClaimMessages(w, []gateway.MessageID{{255, byte(round)}}, moment(9)); err != nil {
+				return err
+			}
+			refs := []gateway.Ref{{WorkspaceID: w, Kind: gateway.RefKey, Value: "k3"}, {WorkspaceID: w, Kind: gateway.RefCustomID, Value: "u4"}}
+			if err := tx.Confirm(w, refs, []gateway.Identity{{ContactID: 1}, {ContactID: 2}}); err != nil {
+				return err
+			}
+			_, err := tx.Load(w, gateway.Refs{Keys: []string{"k1", "k2"}, CustomIDs: []string{"u3", "u4"}, EmailKeys: []string{"e5", "e6"}, Contacts: []gateway.ContactID{8, 9},
+				CompanyCustomIDs: []string{"c1", "c2"}, CompanyIDs: []gateway.CompanyID{3, 4}, CompanyNames: []string{"n5", "n6"}, Defs: true})
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ContactKeys(w, c); err != nil {
+				return err
+			}
+			return tx.SetInboxPosition("n1", 1)
+		},
+		func(tx gateway.Tx) error {
+			return tx.Save(w, &gateway.Changes{Contacts: []*gateway.Contact{{ID: c, CustomID: fmt.Sprint("changed", round)}}})
+		},
+		func(tx gateway.Tx) error {
+			return tx.Save(w, &gateway.Changes{Companies: []*gateway.Company{{ID: 17, CustomID: "c-changed"}}})
+		},
+		func(tx gateway.Tx) error {
+			return tx.Save(w, &gateway.Changes{MovedKeys: []gateway.VisitorKey{{Key: "k20", ContactID: c}}, Contacts: []*gateway.Contact{{ID: 12, MergedInto: c}}})
+		},
+		func(tx gateway.Tx) error {
+			return tx.Save(w, &gateway.Changes{ChangedMemberships: []gateway.Membership{{ContactID: gateway.ContactID(14 + round), CompanyID: 1}}})
+		},
+		func(tx gateway.Tx) error {
+			return tx.Save(w, &gateway.Changes{EndedMemberships: []gateway.Membership{{ContactID: gateway.ContactID(14 + round), CompanyID: 1, Until: moment(99)}}})
+		},
+		func(tx gateway.Tx) error {
+			return tx.Save(w, &gateway.Changes{Visits: 1, VisitsAt: moment(1), PageViews: []gateway.PageView{{ContactID: c, At: moment(1)}}})
+		},
+	} {
+		err := s.Update(ctx, call)
+		if round > 0 && err != nil {
+			t.Fatalf("transaction %d: %v", part, err)
+		}
+		one(fmt.Sprint("transaction ", part), err)
+	}
+	if _, err := s.ForgetMessages(ctx, moment(1), 10); err != nil {
+		t.Fatal(err)
+	}
+}
