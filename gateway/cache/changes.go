@@ -262,6 +262,9 @@ func (r *Redis) owe(things []thing) { r.counts.owing.Add(r.debt.add(things)) }
 // or not. On an error the rest is still owed.
 func (r *Redis) settle() error {
 	for {
+		if err := r.run.Err(); err != nil {
+			return err
+		}
 		things := r.debt.take(maxPipeline)
 		if len(things) == 0 {
 			return nil

@@ -212,7 +212,7 @@ func (r *Redis) Close() error {
 	r.closed.Do(func() {
 		r.cancel()
 		r.done.Wait()
-		r.circuit.force() // with nobody left to close it
+		r.circuit.trip() // with nobody left to close it
 		r.local.stop()
 		err = r.client.Close()
 	})
@@ -331,7 +331,11 @@ func (r *Redis) maintain() {
 				r.opt.Log.Info("Redis answers again")
 			}
 		} else if r.debt.size() > 0 {
-			_ = r.settle() // or next time
+			// Where what is owed can't be written, what can be read is not to be
+			// believed: a disk is full, a replica answers.
+			if err := r.settle(); err != nil && r.run.Err() == nil && r.circuit.trip() {
+				r.opt.Log.Warn("Redis doesn't take writes; going on without it", zap.Error(err))
+			}
 		}
 	}
 }
@@ -376,7 +380,18 @@ func (c *circuit) failed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.inARow++
-	if c.inARow < c.limit || c.isOpen.Load() {
+	return c.inARow >= c.limit && c.open()
+}
+
+// trip opens the circuit, and tells whether it was closed.
+func (c *circuit) trip() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open()
+}
+
+func (c *circuit) open() bool {
+	if c.isOpen.Load() {
 		return false
 	}
 	c.opened++
@@ -390,6 +405,3 @@ func (c *circuit) close() {
 	c.inARow = 0
 	c.isOpen.Store(false)
 }
-
-// force opens the circuit without a failure.
-func (c *circuit) force() { c.isOpen.Store(true) }

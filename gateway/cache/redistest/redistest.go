@@ -44,14 +44,19 @@ type Server struct {
 // "--appendfsync", "always", or "--maxmemory", "4mb", or "--requirepass", "x".
 func New(t testing.TB, args ...string) *Server {
 	t.Helper()
+	return start(t, nil, append([]string{"--save", "", "--appendonly", "no"}, args...))
+}
+
+// start starts a server with what comes before the settings on its command
+// line, and the settings.
+func start(t testing.TB, before, args []string) *Server {
+	t.Helper()
 	need(t)
 	var err error
 	for range 5 { // another process may take a port that was free
 		s := &Server{t: t, dir: t.TempDir(), Addr: freeAddr(t)}
-		s.args = append([]string{
-			"--bind", "127.0.0.1", "--dir", s.dir, "--logfile", filepath.Join(s.dir, "log"),
-			"--save", "", "--appendonly", "no", "--enable-debug-command", "yes",
-		}, args...)
+		s.args = append(slices.Clone(before), "--port", s.port(), "--bind", "127.0.0.1", "--dir", s.dir, "--logfile", filepath.Join(s.dir, "log"))
+		s.args = append(s.args, args...)
 		if i := slices.Index(args, "--requirepass"); i >= 0 && i+1 < len(args) {
 			s.password = args[i+1]
 			s.args = append(s.args, "--masterauth", s.password)
@@ -133,7 +138,8 @@ func (s *Server) start() error {
 	if s.cmd != nil {
 		return errors.New("the redis-server is running")
 	}
-	s.cmd = exec.Command("redis-server", append([]string{"--port", s.port()}, s.args...)...)
+	s.cmd = exec.Command("redis-server", s.args...)
+	s.cmd.SysProcAttr = withParent()
 	if err := s.cmd.Start(); err != nil {
 		s.cmd = nil
 		return err
@@ -217,6 +223,21 @@ func (s *Server) Flush() {
 	if err := c.FlushAll(context.Background()).Err(); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// NewSentinel starts a Sentinel that watches a master under a name, alone, and
+// replaces it by a replica about a second after it is gone.
+func NewSentinel(t testing.TB, name string, master *Server) *Server {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "sentinel.conf")
+	lines := fmt.Sprintf("sentinel monitor %[1]s 127.0.0.1 %[2]s 1\nsentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 2000\n", name, master.port())
+	if master.password != "" {
+		lines += fmt.Sprintf("sentinel auth-pass %s %s\n", name, master.password)
+	}
+	if err := os.WriteFile(config, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, []string{config, "--sentinel"}, nil)
 }
 
 // Cluster is a Redis Cluster of three masters with a replica each.
