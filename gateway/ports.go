@@ -73,6 +73,9 @@ type Store interface {
 	// start after a collision, so fn must build all that it does from what tx
 	// tells it. No two fns run at once where the store has a single writer.
 	Update(ctx context.Context, fn func(tx Tx) error) error
+	// DropQuarantined deletes an entry that was set aside, CodeNotFound if there is
+	// none with the id.
+	DropQuarantined(ctx context.Context, w WorkspaceID, id int64) error
 	// ForgetMessages deletes message ids claimed before the given time, at most
 	// limit rows looked at, from where the last call stopped; it returns how many
 	// it deleted.
@@ -179,6 +182,7 @@ type Changes struct {
 // Quarantined is an accepted entry that could not be applied, kept to be
 // looked at and replayed.
 type Quarantined struct {
+	ID     int64 // the store's
 	At     time.Time
 	Body   []byte
 	Reason string

@@ -53,6 +53,7 @@ type commandLine struct {
 	Config      string             `help:"YAML file with settings." placeholder:"FILE" type:"path"`
 	Serve       struct{}           `cmd:"" default:"1" help:"Run the gateway (default)."`
 	Workspace   workspaceCommand   `cmd:"" help:"List, make and change workspaces."`
+	Inbox       inboxCommand       `cmd:"" help:"Look at what was accepted and is not applied: what waits, what was set aside; replay or drop that."`
 	Export      exportCommand      `cmd:"" help:"Write everything that is stored to a file, also while the server runs; prints rows and a checksum for each table."`
 	ImportStore importStoreCommand `cmd:"" help:"Fill an empty database with what civgate export wrote, such as PostgreSQL with what was in SQLite."`
 	Ready       struct{}           `cmd:"" help:"Ask the civgate that runs with these settings whether it can take payloads; exits with 0 if so. For health checks of containers."`
@@ -103,6 +104,10 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case "import-store <file>":
 		err = cl.ImportStore.run(ctx, cfg, os.Stdin, stdout)
 	default:
+		if strings.HasPrefix(command, "inbox") {
+			err = cl.Inbox.run(ctx, command, cfg, stdout)
+			break
+		}
 		err = cl.Workspace.run(ctx, command, cfg, stdout)
 	}
 	if err != nil {
@@ -114,16 +119,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 
 // askReady asks the running civgate what it answers to balancers.
 func askReady(ctx context.Context, cfg config.Config, out io.Writer) error {
-	host, port, err := net.SplitHostPort(cfg.Addr)
+	origin, err := localOrigin(cfg)
 	if err != nil {
-		return fmt.Errorf("addr: %w", err)
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
+		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, origin+"/readyz", nil)
 	if err != nil {
 		return err
 	}
@@ -141,6 +143,18 @@ func askReady(ctx context.Context, cfg config.Config, out io.Writer) error {
 	}
 	_, err = fmt.Fprintf(out, "%s\n", text)
 	return err
+}
+
+// localOrigin is where a civgate with these settings answers on this machine.
+func localOrigin(cfg config.Config) (string, error) {
+	host, port, err := net.SplitHostPort(cfg.Addr)
+	if err != nil {
+		return "", fmt.Errorf("addr: %w", err)
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port), nil
 }
 
 // settingFlags makes a struct with an optional text for every setting, as kong

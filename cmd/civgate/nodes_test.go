@@ -279,3 +279,38 @@ func TestNodesStartTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestInboxCommandOnStreams shows the shards of an inbox in Redis, waiting,
+// refused, replayed and dropped.
+func TestInboxCommandOnStreams(t *testing.T) {
+	t.Parallel()
+	redis := redistest.New(t, "--appendonly", "yes", "--appendfsync", "always")
+	env := []string{"CIVGATE_DATABASE_URL=" + pgtest.Start(t).NewDatabase(t), "CIVGATE_REDIS_URL=" + redis.URL(), "CIVGATE_INBOX=redis"}
+	p := launch(t, t.TempDir(), env...)
+	for i := range 20 {
+		if status, _, answer := p.post(person(i)); status != http.StatusOK {
+			t.Fatalf("%d %s", status, answer)
+		}
+	}
+	p.settle()
+	civgate := func(args ...string) (int, string) {
+		var out, errs output
+		code := run(context.Background(), args, env, &out, &errs)
+		return code, out.String() + errs.String()
+	}
+	for deadline := time.Now().Add(30 * time.Second); p.contacts() != 20; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d contacts, want 20", p.contacts())
+		}
+	}
+	code, out := civgate("inbox")
+	if code != exitOK || !strings.Contains(out, "dead letters") || !strings.Contains(out, "stream:0") {
+		t.Errorf("list: %d %s", code, out)
+	}
+	if code, out := civgate("inbox", "refused"); code != exitOK || !strings.Contains(out, "nothing is set aside") {
+		t.Errorf("refused: %d %s", code, out)
+	}
+	if code := p.end(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+}

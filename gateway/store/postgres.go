@@ -503,3 +503,13 @@ func (w *postgresWriter) exclusively(ctx context.Context, fn func() error) (err 
 	}()
 	return fn()
 }
+
+func (w *postgresWriter) dropQuarantined(ctx context.Context, ws gateway.WorkspaceID, id int64) error {
+	return w.transact(ctx, func(t *postgresTx) error {
+		n, err := t.exec(`DELETE FROM quarantine WHERE workspace_id = $1 AND id = $2`, int64(ws), id)
+		if err == nil && n == 0 {
+			return notFound("quarantined entry")
+		}
+		return err
+	})
+}

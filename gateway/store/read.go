@@ -719,11 +719,11 @@ func (r *reader) Quarantine(ctx context.Context, w gateway.WorkspaceID, limit in
 		return query(ctx, tx, func(rows *sql.Rows) error {
 			var q gateway.Quarantined
 			var at int64
-			err := rows.Scan(&at, &q.Body, &q.Reason)
+			err := rows.Scan(&q.ID, &at, &q.Body, &q.Reason)
 			q.At = moment(at)
 			all = append(all, q)
 			return err
-		}, `SELECT at, body, reason FROM quarantine WHERE workspace_id = $1 ORDER BY id DESC LIMIT $2`, int64(w), bounded(limit))
+		}, `SELECT id, at, body, reason FROM quarantine WHERE workspace_id = $1 ORDER BY id DESC LIMIT $2`, int64(w), bounded(limit))
 	})
 	return all, err
 }

@@ -379,3 +379,21 @@ func signal(c chan struct{}) {
 
 // exclusively implements writer: one process at a time has the file open.
 func (w *sqliteWriter) exclusively(_ context.Context, fn func() error) error { return fn() }
+
+func (w *sqliteWriter) dropQuarantined(ctx context.Context, ws gateway.WorkspaceID, id int64) error {
+	return w.transact(ctx, func() error {
+		s, err := w.stmt(`DELETE FROM quarantine WHERE id = ? AND workspace_id = ?`)
+		if err != nil {
+			return err
+		}
+		s.int(id)
+		s.int(int64(ws))
+		if err := s.run(); err != nil {
+			return err
+		}
+		if w.engine.changes() == 0 {
+			return notFound("quarantined entry")
+		}
+		return nil
+	})
+}

@@ -31,6 +31,7 @@ type writer interface {
 	addAgent(ctx context.Context, a gateway.Agent) error
 	addAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error
 	updateSettings(ctx context.Context, id gateway.WorkspaceID, s gateway.Settings) error
+	dropQuarantined(ctx context.Context, w gateway.WorkspaceID, id int64) error
 	forgetMessages(ctx context.Context, before time.Time, limit int) (int, error)
 	exclusively(ctx context.Context, fn func() error) error
 	// snapshot is the isolation at which a transaction sees one moment.
@@ -138,6 +139,11 @@ func (s *Store) AddAgent(ctx context.Context, a gateway.Agent) error {
 // no such workspace.
 func (s *Store) UpdateSettings(ctx context.Context, id gateway.WorkspaceID, settings gateway.Settings) error {
 	return translate("update settings", s.writer.updateSettings(ctx, id, settings))
+}
+
+// DropQuarantined deletes an entry that was set aside; see gateway.Store.
+func (s *Store) DropQuarantined(ctx context.Context, w gateway.WorkspaceID, id int64) error {
+	return translate("drop quarantined", s.writer.dropQuarantined(ctx, w, id))
 }
 
 // ForgetMessages deletes old message ids; see gateway.Store. After the last id

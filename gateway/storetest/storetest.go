@@ -1224,8 +1224,30 @@ func testQuarantine(t *testing.T, b *bundle) {
 	b.save(&gateway.Changes{Quarantine: all[:2]})
 	b.save(&gateway.Changes{Quarantine: all[2:]})
 	want := []gateway.Quarantined{all[3], all[2], all[1], all[0]}
-	equal(t, "quarantine", must[[]gateway.Quarantined](t)(b.Quarantine(b.ctx, b.w, 9)), want)
-	equal(t, "newest", must[[]gateway.Quarantined](t)(b.Quarantine(b.ctx, b.w, 1)), want[:1])
+	list := func(limit int) (ids []int64, bare []gateway.Quarantined) {
+		for _, q := range must[[]gateway.Quarantined](t)(b.Quarantine(b.ctx, b.w, limit)) {
+			ids = append(ids, q.ID)
+			q.ID = 0
+			bare = append(bare, q)
+		}
+		return ids, bare
+	}
+	ids, got := list(9)
+	equal(t, "quarantine", got, want)
+	_, got = list(1)
+	equal(t, "newest", got, want[:1])
+
+	if err := b.DropQuarantined(b.ctx, b.workspace("Other"), ids[1]); gateway.CodeOf(err) != gateway.CodeNotFound {
+		t.Errorf("another workspace's entry is dropped: %v", err)
+	}
+	if err := b.DropQuarantined(b.ctx, b.w, ids[1]); err != nil {
+		t.Error(err)
+	}
+	if err := b.DropQuarantined(b.ctx, b.w, ids[1]); gateway.CodeOf(err) != gateway.CodeNotFound {
+		t.Errorf("dropped twice: %v", err)
+	}
+	_, got = list(9)
+	equal(t, "what is left", got, []gateway.Quarantined{want[0], want[2], want[3]})
 }
 
 func testWorkspacesApart(t *testing.T, b *bundle) {

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"civgate/gateway"
+	"civgate/gateway/store"
+)
+
+// TestInboxCommand looks at what was set aside, beside a running server, and
+// brings it back or drops it.
+func TestInboxCommand(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := launch(t, data)
+	civgate := func(args ...string) (int, string) {
+		var out, errs output
+		args = append([]string{"--addr=" + strings.TrimPrefix(p.origin, "http://")}, args...)
+		code := run(context.Background(), args, []string{"CIVGATE_DATA=" + data}, &out, &errs)
+		return code, out.String() + errs.String()
+	}
+	expect := func(want string, args ...string) {
+		t.Helper()
+		if code, out := civgate(args...); code != exitOK || !strings.Contains(out, want) {
+			t.Errorf("%q: %d %s, want %q", args, code, out, want)
+		}
+	}
+	expect("set aside in workspace 1  0", "inbox")
+	expect("waiting                   0", "inbox", "list")
+	expect("nothing is set aside", "inbox", "refused")
+
+	st, err := store.Open(t.Context(), filepath.Join(data, "civgate.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = st.Update(t.Context(), func(tx gateway.Tx) error {
+		return tx.Save(1, &gateway.Changes{Quarantine: []gateway.Quarantined{
+			{At: time.Now(), Body: []byte(person(1)), Reason: "panic while applying: odd\ngoroutine 1"},
+			{At: time.Now(), Body: []byte(person(2)), Reason: "second"},
+			{At: time.Now(), Body: []byte(`{"apiKey":"gone"}`), Reason: "third"},
+		}})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	expect("set aside in workspace 1  3", "inbox")
+	expect("1/1  ", "inbox", "refused")
+	if _, out := civgate("inbox", "refused"); strings.Contains(out, "goroutine") || strings.Contains(out, "@") {
+		t.Errorf("more than the reason is shown: %s", out)
+	}
+	expect("@", "inbox", "refused", "--body")
+	expect("1 dropped", "inbox", "drop", "1/2")
+	if code, out := civgate("inbox", "drop", "1/2"); code != exitFailed || !strings.Contains(out, "nothing with the id 1/2") {
+		t.Errorf("dropped twice: %d %s", code, out)
+	}
+	if code, out := civgate("inbox", "replay", "all"); code != exitFailed || !strings.Contains(out, "1 replayed") || !strings.Contains(out, "1/3: it was refused: 401") {
+		t.Errorf("replay: %d %s", code, out)
+	}
+	p.settle()
+	if n := p.contacts(); n != 1 {
+		t.Errorf("%d contacts after the replay, want 1", n)
+	}
+	expect("1/3  ", "inbox", "refused")
+	expect("1 dropped", "inbox", "drop", "all")
+	p.end()
+	expect("unknown: civgate doesn't run", "inbox")
+}
