@@ -47,6 +47,10 @@ type benchCmd struct {
 	Connections int           `short:"c" default:"64" help:"Connections, each with one request under way."`
 	Contacts    int64         `default:"20000" help:"People who are created before returning and mixed are measured."`
 	Verify      bool          `default:"true" negatable:"" help:"Read everything back after each stretch and compare."`
+	DatabaseURL string        `placeholder:"URL" help:"PostgreSQL on this machine to measure with, instead of SQLite. The stretches share the database; its CPU time counts as the server's, and so does all else that runs here."`
+	RedisURL    string        `placeholder:"URL" help:"Redis on this machine, with -database-url."`
+	Inbox       string        `default:"file" enum:"file,redis" help:"Where payloads wait: file or redis."`
+	Nodes       int           `default:"1" help:"How many civgates share the database."`
 	Dir         string        `placeholder:"DIR" help:"Where the data folders are made (default: the system's temporary folder). What disk that is matters."`
 }
 
@@ -55,6 +59,9 @@ type benchCmd struct {
 func (c *benchCmd) Run(ctx context.Context, s streams) (err error) {
 	if c.Rounds < 1 || c.Duration <= 0 {
 		return errors.New("bench: want at least one round, and some time for each")
+	}
+	if c.Nodes < 1 || c.DatabaseURL == "" && (c.Nodes > 1 || c.RedisURL != "" || c.Inbox != "file") {
+		return errors.New("bench: several nodes, Redis and an inbox in it need -database-url")
 	}
 	dir, err := os.MkdirTemp(c.Dir, "civload-bench-*")
 	if err != nil {
@@ -120,6 +127,59 @@ type bench struct {
 	unmeasured error
 }
 
+// required is what a case has to reach with these databases; 0 where nothing is asked.
+func (c *benchCmd) required(bc benchCase) float64 {
+	if c.DatabaseURL == "" {
+		return bc.required
+	}
+	shares := map[string][2]float64{"all new": {0.15, 0.12}, "returning, unchanged": {0.40, 0.30}}[bc.name]
+	if c.Inbox == "redis" {
+		return shares[1]
+	}
+	return shares[0]
+}
+
+// newNodes prepares the nodes of a stretch, each with a folder of its own below dir.
+func (b *bench) newNodes(dir string) ([]*gateway, error) {
+	var nodes []*gateway
+	for i := range b.Nodes {
+		sub := filepath.Join(dir, fmt.Sprintf("node%d", i+1))
+		if err := os.MkdirAll(sub, 0o755); err != nil {
+			return nil, fmt.Errorf("bench: %w", err)
+		}
+		g, err := newGateway(b.program, sub)
+		if err != nil {
+			return nil, err
+		}
+		if b.DatabaseURL != "" {
+			g.environ = []string{"CIVGATE_DATABASE_URL=" + b.DatabaseURL, "CIVGATE_REDIS_URL=" + b.RedisURL, "CIVGATE_INBOX=" + b.Inbox}
+		}
+		nodes = append(nodes, g)
+	}
+	return nodes, nil
+}
+
+// startAll starts nodes and waits until each answers.
+func startAll(ctx context.Context, nodes []*gateway) error {
+	for _, g := range nodes {
+		if err := g.start(); err != nil {
+			return err
+		}
+	}
+	for _, g := range nodes {
+		t, err := newTarget(g.url(), 1)
+		if err != nil {
+			return err
+		}
+		err = g.ready(ctx, t)
+		t.close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // benchRow collects what the rounds of a case came to.
 type benchRow struct {
 	ceiling, applied, share []float64
@@ -143,22 +203,28 @@ func (b *bench) stretch(ctx context.Context, round, i int) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
-	g, err := newGateway(b.program, dir)
+	nodes, err := b.newNodes(dir)
 	if err != nil {
 		return err
 	}
-	t, err := newTarget(g.url(), b.Connections)
+	var urls []string
+	var servers []process
+	for _, g := range nodes {
+		urls = append(urls, g.url())
+		defer g.kill() // when stop wasn't reached; that error is the one to tell
+	}
+	t, err := newTarget(strings.Join(urls, ","), b.Connections)
 	if err != nil {
 		return err
 	}
 	defer t.close()
-	if err := g.start(); err != nil {
+	if err := startAll(ctx, nodes); err != nil {
 		return err
 	}
-	defer g.kill() // when stop wasn't reached; that error is the one to tell
-	if err := g.ready(ctx, t); err != nil {
-		return err
+	for _, g := range nodes {
+		servers = append(servers, g.running.process)
 	}
+	g := nodes[0]
 	l, err := b.load(t, bc.scenario, bc.array, g.apiKey)
 	if err != nil {
 		return err
@@ -166,7 +232,7 @@ func (b *bench) stretch(ctx context.Context, round, i int) error {
 	if _, err := l.warmUp(ctx); err != nil {
 		return fmt.Errorf("bench, %s: %w", bc.name, err)
 	}
-	m := b.meter(g.running.process)
+	m := b.meter(servers...)
 	r := l.run(ctx, newBudget(0, b.Duration))
 	if err := l.drain(ctx, &r); err != nil {
 		return fmt.Errorf("bench, %s: %w", bc.name, err)
@@ -183,8 +249,10 @@ func (b *bench) stretch(ctx context.Context, round, i int) error {
 		}
 		verdict = "verified"
 	}
-	if err := g.stop(); err != nil {
-		return err
+	for _, g := range nodes {
+		if err := g.stop(); err != nil {
+			return err
+		}
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("bench: %w", err)
@@ -251,29 +319,40 @@ func (b *bench) ceiling(ctx context.Context) (r result, err error) {
 // A meter measures what a stretch takes.
 type meter struct {
 	bench       *bench
-	server      process
+	servers     []process
 	start       time.Time
-	own, before usage
+	own, before usage // before: of all servers together
 	machine     time.Duration
 }
 
-func (b *bench) meter(server process) *meter {
-	m := &meter{bench: b, server: server, start: time.Now()}
-	var err1, err2, err3 error
-	m.own, err1 = process{os.Getpid()}.usage()
-	m.before, err2 = server.usage()
-	m.machine, err3 = machineCPU()
-	b.unmeasured = cmp.Or(err1, err2, err3, b.unmeasured)
+func (b *bench) meter(servers ...process) *meter {
+	m := &meter{bench: b, servers: servers, start: time.Now()}
+	own, err := process{os.Getpid()}.usage()
+	m.own = own
+	b.unmeasured = cmp.Or(err, b.unmeasured)
+	for _, s := range servers {
+		u, err := s.usage()
+		m.before.cpu += u.cpu
+		m.before.peak += u.peak
+		b.unmeasured = cmp.Or(err, b.unmeasured)
+	}
+	m.machine, err = machineCPU()
+	b.unmeasured = cmp.Or(err, b.unmeasured)
 	return m
 }
 
-// stop returns the CPU time of this process, and that of the server with its peak of memory, and adds what others took
-// to the bench.
+// stop returns the CPU time of this process, and that of the servers with their peak of memory, and adds what others took
+// to the bench. With databases beside the servers all but this process's time is theirs.
 func (m *meter) stop() (own time.Duration, server usage) {
-	end := m.bench.meter(m.server)
+	end := m.bench.meter(m.servers...)
 	own = end.own.cpu - m.own.cpu
 	server = usage{cpu: end.before.cpu - m.before.cpu, peak: end.before.peak}
-	m.bench.others += max(end.machine-m.machine-own-server.cpu, 0)
+	others := max(end.machine-m.machine-own-server.cpu, 0)
+	if m.bench.DatabaseURL != "" {
+		server.cpu += others
+		others = 0
+	}
+	m.bench.others += others
 	m.bench.window += time.Since(m.start) * time.Duration(runtime.NumCPU())
 	return own, server
 }
@@ -294,10 +373,11 @@ func (b *bench) atRest(ctx context.Context) error {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return fmt.Errorf("bench: %w", err)
 		}
-		g, err := newGateway(b.program, dir)
+		nodes, err := b.newNodes(dir)
 		if err != nil {
 			return err
 		}
+		g := nodes[0]
 		if err := b.startOnce(ctx, g, i == starts-1, rest); err != nil {
 			return err
 		}
@@ -340,8 +420,15 @@ func (b *bench) write(w io.Writer) error {
 	var t strings.Builder
 	fmt.Fprintf(&t, "%d cores (%s/%s, %s), generator and server on the same ones; %d connections, %d rounds of %v; payloads of about %d bytes;\n",
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), b.Connections, b.Rounds, b.Duration, b.bodies)
-	fmt.Fprintf(&t, "SQLite, synchronous FULL; the disk takes %s for a synced write of 4 KiB",
-		millis(b.sync))
+	data := "SQLite, synchronous FULL"
+	if b.DatabaseURL != "" {
+		data = fmt.Sprintf("PostgreSQL on the same cores, inbox in %s, %d nodes", b.Inbox, b.Nodes)
+		if b.RedisURL != "" {
+			data += ", Redis"
+		}
+	}
+	fmt.Fprintf(&t, "%s; the disk takes %s for a synced write of 4 KiB",
+		data, millis(b.sync))
 	if b.unmeasured == nil {
 		fmt.Fprintf(&t, "; the generator takes %.1f us of CPU a request; everything else on the machine took %.0f %% of it",
 			float64(b.own.Microseconds())/float64(max(b.requests, 1)), 100*b.others.Seconds()/max(b.window, 1).Seconds())
@@ -363,10 +450,10 @@ func (b *bench) write(w io.Writer) error {
 		}
 		share, p99 := median(row.share), row.latency.quantile(0.99)
 		fmt.Fprintf(&t, "| %s | %s | %s | **%.2f** (%.2f to %.2f) | %s | %.2f | %.1f | %.1f | %s | %s |\n", bc.name,
-			thousands(int64(median(row.ceiling))), thousands(int64(median(row.applied))), share, slices.Min(row.share), slices.Max(row.share), byCPU, bc.required,
+			thousands(int64(median(row.ceiling))), thousands(int64(median(row.applied))), share, slices.Min(row.share), slices.Max(row.share), byCPU, b.required(bc),
 			ms(row.latency.quantile(0.5)), ms(p99), cpu, peak)
-		if share < bc.required {
-			missed = append(missed, fmt.Sprintf("%s: share %.2f of %.2f", bc.name, share, bc.required))
+		if need := b.required(bc); share < need {
+			missed = append(missed, fmt.Sprintf("%s: share %.2f of %.2f", bc.name, share, need))
 		}
 		if bc.array == 1 && p99 >= maxP99 {
 			missed = append(missed, fmt.Sprintf("%s: p99 %s, want under %s", bc.name, millis(p99), millis(maxP99)))
