@@ -37,3 +37,16 @@ func PagesWritten(s *Store) uint32 {
 
 // Path is the file of a store in SQLite.
 func (s *Store) Path() string { return s.writer.(*sqliteWriter).path }
+
+// WriterSetting is a setting of the server as it is for the store's
+// transactions.
+func WriterSetting(t *testing.T, s *Store, name string) (value string) {
+	t.Helper()
+	err := s.writer.(*postgresWriter).transact(t.Context(), func(tx *postgresTx) error {
+		return tx.row(&value, `SELECT current_setting($1)`, name)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}

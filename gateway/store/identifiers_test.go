@@ -18,12 +18,20 @@ import (
 // what they are found by, in any order, and compares what is found then with a model.
 func TestIdentifiers(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	testIdentifiers(t, func(rt *rapid.T) string {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
 			rt.Fatal(err)
 		}
-		m := &model{t: t, rt: rt, path: filepath.Join(dir, "civgate.db"), contacts: map[gateway.ContactID]*gateway.Contact{}, keys: map[gateway.WorkspaceID]map[string]gateway.ContactID{}}
+		return filepath.Join(dir, "civgate.db")
+	})
+}
+
+// testIdentifiers runs the property on the databases that path names, which may
+// be one: every round makes workspaces of its own.
+func testIdentifiers(t *testing.T, path func(rt *rapid.T) string) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &model{t: t, rt: rt, path: path(rt), contacts: map[gateway.ContactID]*gateway.Contact{}, keys: map[gateway.WorkspaceID]map[string]gateway.ContactID{}}
 		m.open()
 		defer func() { _ = m.s.Close() }()
 		for range 2 {

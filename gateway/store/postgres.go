@@ -168,6 +168,7 @@ func migratePostgres(ctx context.Context, config *pgx.ConnConfig) (err error) {
 	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
 		config.RuntimeParams[name] = "0"
 	}
+	config.RuntimeParams["default_transaction_read_only"] = "off"
 	db := stdlib.OpenDB(*config)
 	defer func() { err = errors.Join(err, db.Close()) }()
 	// The lock belongs to a connection, and so to a node that may die.

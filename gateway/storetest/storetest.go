@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"changes of what is not there", testMissing},
 		{"load", testLoad},
 		{"load follows merges", testLoadMerged},
+		{"long texts", testLongTexts},
 		{"visitor keys", testVisitorKeys},
 		{"e-mail and phone", testEmailAndPhone},
 		{"contact pages", testContactPages},
@@ -588,6 +590,39 @@ func testLoad(t *testing.T, b *bundle) {
 		}
 		return err
 	})
+}
+
+// testLongTexts finds by texts that are as long as payloads allow, and do not
+// compress.
+func testLongTexts(t *testing.T, b *bundle) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	long := func(start string, n int) string {
+		s := []rune(start)
+		for len(s) < n {
+			s = append(s, 'a'+rnd.Int32N(26), 0x4e00+rnd.Int32N(20000))
+		}
+		return string(s[:n])
+	}
+	// Three names that differ far behind their start.
+	prefix := long("", 2000)
+	names := []string{long(prefix, 2700), long(prefix, 2700), prefix, long("", 255), long("", 256), long("", 257)}
+	var companies []*gateway.Company
+	for i, name := range names {
+		companies = append(companies, b.newCompany("", name), b.newCompany(long(fmt.Sprint(i), 85), name))
+	}
+	c := b.newContact(long("", 85))
+	c.EmailKey = long("", 85)
+	c.Email = c.EmailKey
+	c.Attributes.Set("name", text(long("", 2700)))
+	c.Attributes.Set("phone_number", text(long("+", 21)))
+	b.save(&gateway.Changes{NewContacts: []*gateway.Contact{c}, NewCompanies: companies, NewKeys: []gateway.VisitorKey{{Key: long("", 85), ContactID: c.ID}}})
+	for i, name := range names {
+		l := b.load(gateway.Refs{CompanyNames: []string{name, name + "x"}})
+		equal(t, fmt.Sprint("company by name ", i), l.Companies, companies[2*i:2*i+1])
+	}
+	equal(t, "company by custom id", b.load(gateway.Refs{CompanyCustomIDs: []string{companies[1].CustomID}}).Companies, companies[1:2])
+	equal(t, "contact by custom id", b.load(gateway.Refs{CustomIDs: []string{c.CustomID}}).Contacts, []*gateway.Contact{c})
+	equal(t, "contact by e-mail", b.load(gateway.Refs{EmailKeys: []string{c.EmailKey}}).Contacts, []*gateway.Contact{c})
 }
 
 func testLoadMerged(t *testing.T, b *bundle) {
