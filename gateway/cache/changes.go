@@ -279,5 +279,9 @@ func (r *Redis) settle() error {
 			r.owe(things)
 			return err
 		}
+		// What this node set while it was alone may have come after another's word.
+		for i := range things {
+			r.local.drop(&things[i])
+		}
 	}
 }

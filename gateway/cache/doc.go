@@ -8,7 +8,8 @@
 // counts; it also shares rate limits (Redis.NewLimiter) and recently seen
 // message ids. Whatever Redis does (away, slow, full, flushed, failing over,
 // restored from an old file), the methods here return within Options.Timeout
-// and never fail: they know less.
+// and never fail: they know less. The truth stays with gateway.Store, and the
+// stream inbox, which uses Redis as a log, is gateway/inbox's.
 //
 // # Decisions
 //
@@ -31,7 +32,7 @@
 //     second or two, and nodes that tell Redis within seconds of their commit;
 //     where that fails, a stale entry lasts until it is next contradicted. A
 //     script could decide inside Redis and close the millisecond between
-//     writing and the tombstone, for three times the work in Redis.
+//     writing and the tombstone, for 3.5 us a key of Redis's time instead of 0.9.
 //   - After the writes, and not in the same pipeline (the nodes of a Cluster work
 //     at their own pace), the changed identifiers and contacts are published, and
 //     all other nodes drop theirs. A reader that has an answer from before the
@@ -45,8 +46,12 @@
 //     foresees, such as a Cluster node that is cut off from its fellows.
 //   - While the circuit is open each node lives from its own layer. What it
 //     changed meanwhile it owes Redis (up to maxOwed keys): those become tombstones
-//     before the circuit closes. A Redis that refuses writes (maxmemory) loses the
-//     keys that it couldn't replace: deleting needs no memory.
+//     before the circuit closes. A Redis that is full loses the keys that it
+//     couldn't replace: deleting needs no memory, and it goes on being read. One
+//     that takes no writes at all opens the circuit within a second, because what
+//     is owed can't be delivered.
+//   - Every key expires. Where a Redis keeps other things too, volatile-lru makes
+//     room at the cost of these keys only; allkeys-lru where it doesn't.
 //   - All this makes stale answers rare, not impossible: Redis replicates later
 //     than it answers, clocks err, processes freeze. That is the reason why the
 //     store is asked (Tx.Confirm) before a cached identity spares a payload its
@@ -61,6 +66,12 @@
 //   - Identifiers are in Redis as they are (a user_id may be an e-mail), as they
 //     are in the database: give Redis the same walls. IP addresses are in the names
 //     of limits, and gone when the bucket is full again.
+//   - Measured on 2 cores with the server beside the test, batches of 2,048, a
+//     reference each: Identities from the process 0.14 us, known to nobody 0.8 us,
+//     from Redis in two round trips 4 us, with the circuit open 0.06 us; Remember
+//     5 us, of which Redis works 2. MGET (256 keys) took 0.8 us where pipelined
+//     GETs took 2.1, so a Cluster pays that. Allow 0.1 to 0.25 us, shared or not. An
+//     identity is 340 bytes in Redis.
 //   - Eviction in the process is otter's (W-TinyLFU): a crawl of one-time visitors
 //     does not push out the contacts that come back.
 package cache

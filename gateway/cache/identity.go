@@ -289,7 +289,7 @@ func (r *Redis) Remember(ctx context.Context, refs []gateway.Ref, ids []gateway.
 		return
 	}
 
-	ctx, cancel := r.bound(ctx, 2*len(writes))
+	ctx, cancel := r.bound(ctx, len(writes))
 	defer cancel()
 	now := time.Now()
 	noted := r.local.note(things)

@@ -2,7 +2,12 @@ package inbox_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -149,4 +154,40 @@ func (p *proxy) setCut(cut bool) {
 	if cut {
 		p.closeAll()
 	}
+}
+
+// startSentinel starts a Sentinel that watches master under the name main and
+// replaces it half a second after it is gone. It returns its address.
+func startSentinel(t testing.TB, master string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_, own, _ := net.SplitHostPort(addr)
+	host, port, _ := net.SplitHostPort(master)
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "sentinel.conf")
+	text := fmt.Sprintf("bind 127.0.0.1\nport %s\ndir %s\nlogfile %s\n"+
+		"sentinel monitor main %s %s 1\nsentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n",
+		own, dir, filepath.Join(dir, "log"), host, port)
+	if err := errors.Join(l.Close(), os.WriteFile(conf, []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("redis-server", conf, "--sentinel")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+	c := redis.NewSentinelClient(&redis.Options{Addr: addr, DialerRetries: 1, MaxRetries: -1})
+	defer func() { _ = c.Close() }()
+	until(t, "the Sentinel knows the replicas", func() bool {
+		replicas, err := c.Replicas(context.Background(), "main").Result()
+		return err == nil && len(replicas) == 2
+	})
+	return addr
 }

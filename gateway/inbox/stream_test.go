@@ -913,13 +913,40 @@ func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) 
 func TestStreamCluster(t *testing.T) {
 	t.Parallel()
 	c := redistest.NewCluster(t, durable...)
-	db := newDatabase(t)
-	var addrs []string
-	for _, n := range c.Nodes {
-		addrs = append(addrs, n.Addr)
+	testFailover(t, func(o *inbox.StreamOptions) {
+		o.Redis.Addrs = nil
+		for _, n := range c.Nodes {
+			o.Redis.Addrs = append(o.Redis.Addrs, n.Addr)
+		}
+	}, c.Nodes[0].Kill, func() {
+		c.Recover()
+		c.Nodes[0].Start() // else the new master has no replica
+	})
+}
+
+// The same behind a Sentinel.
+func TestStreamSentinel(t *testing.T) {
+	t.Parallel()
+	master := startRedis(t)
+	host, port, _ := net.SplitHostPort(master.addr)
+	for range 2 {
+		startRedis(t).do("REPLICAOF " + host + " " + port)
 	}
+	sentinel := startSentinel(t, master.addr)
+	testFailover(t, func(o *inbox.StreamOptions) {
+		o.Redis.Addrs = []string{sentinel}
+		o.Redis.MasterName = "main"
+	}, master.Kill, func() {})
+}
+
+// testFailover takes payloads in and applies them on two nodes while the master
+// of some shards is killed; mend does what has to be done to make payloads
+// taken again.
+func testFailover(t *testing.T, where func(*inbox.StreamOptions), kill, mend func()) {
+	t.Helper()
+	db := newDatabase(t)
 	change := func(o *inbox.StreamOptions) {
-		o.Redis.Addrs = addrs
+		where(o)
 		o.Shards = 8
 		o.Replicas = 1
 	}
@@ -931,13 +958,15 @@ func TestStreamCluster(t *testing.T) {
 	var mu sync.Mutex
 	acknowledged := make(map[string]bool)
 	refused := 0
-	count := func() int {
+	taken := make(map[int]bool) // by visitor
+	counts := func() (int, int) {
 		mu.Lock()
 		defer mu.Unlock()
-		return len(acknowledged)
+		return len(acknowledged), refused
 	}
+	const visitors = 16
 	var wg sync.WaitGroup
-	for c := range 16 {
+	for c := range visitors {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				body := fmt.Sprint(c, " ", i)
@@ -945,6 +974,7 @@ func TestStreamCluster(t *testing.T) {
 				mu.Lock()
 				if err == nil {
 					acknowledged[body] = true
+					taken[c] = true
 				} else {
 					refused++
 				}
@@ -958,11 +988,18 @@ func TestStreamCluster(t *testing.T) {
 			}
 		})
 	}
-	until(t, "payloads are taken", func() bool { return count() > 500 })
-	c.Nodes[0].Kill()
-	c.Recover()
-	after := count()
-	until(t, "payloads are taken again", func() bool { return count() > after+500 })
+	until(t, "payloads are taken", func() bool { n, _ := counts(); return n > 500 })
+	kill()
+	until(t, "payloads are refused", func() bool { _, n := counts(); return n > 0 })
+	mend()
+	mu.Lock()
+	clear(taken)
+	mu.Unlock()
+	until(t, "each visitor's payloads are taken again", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(taken) == visitors
+	})
 	cancel()
 	wg.Wait()
 	until(t, "all that was acknowledged is applied", func() bool {
@@ -973,12 +1010,14 @@ func TestStreamCluster(t *testing.T) {
 		}
 		return true
 	})
+	db.mu.Lock()
+	defer db.mu.Unlock()
 	for body, times := range db.bodies {
 		if times != 1 {
 			t.Errorf("%q was applied %d times", body, times)
 		}
 	}
-	t.Logf("%d acknowledged, %d refused, %d applied", len(acknowledged), refused, db.total())
+	t.Logf("%d acknowledged, %d refused, %d applied", len(acknowledged), refused, len(db.bodies))
 }
 
 // Without the replicas that are asked for nothing is acknowledged.

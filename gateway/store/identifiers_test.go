@@ -3,6 +3,7 @@ package store_test
 import (
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,7 +19,7 @@ import (
 // what they are found by, in any order, and compares what is found then with a model.
 func TestIdentifiers(t *testing.T) {
 	t.Parallel()
-	testIdentifiers(t, func(rt *rapid.T) string {
+	testIdentifiers(t, math.MaxInt, func(rt *rapid.T) string {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
 			rt.Fatal(err)
@@ -27,10 +28,15 @@ func TestIdentifiers(t *testing.T) {
 	})
 }
 
-// testIdentifiers runs the property on the databases that path names, which may
-// be one: every round makes workspaces of its own.
-func testIdentifiers(t *testing.T, path func(rt *rapid.T) string) {
+// testIdentifiers runs some rounds of the property on the databases that path
+// names, which may be one: every round makes workspaces of its own.
+func testIdentifiers(t *testing.T, rounds int, path func(rt *rapid.T) string) {
+	failed := false // then more rounds look for the least that fails
 	rapid.Check(t, func(rt *rapid.T) {
+		if rounds--; rounds < 0 && !failed {
+			return
+		}
+		defer func() { failed = failed || rt.Failed() }()
 		m := &model{t: t, rt: rt, path: path(rt), contacts: map[gateway.ContactID]*gateway.Contact{}, keys: map[gateway.WorkspaceID]map[string]gateway.ContactID{}}
 		m.open()
 		defer func() { _ = m.s.Close() }()

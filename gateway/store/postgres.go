@@ -148,6 +148,9 @@ func openPostgres(ctx context.Context, url string) (*sql.DB, *postgresWriter, er
 	config.MinConns, config.MinIdleConns = 0, 0
 	config.PingTimeout = connectTimeout
 	config.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		if err := fastArrays(c); err != nil {
+			return err
+		}
 		// The inbox is told that a batch is applied when its commit is answered.
 		_, err := c.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')`)
 		return err

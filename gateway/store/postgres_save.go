@@ -182,15 +182,15 @@ func (s *saving) lookUp() error {
 		b.Queue(stateOfContacts, int64(s.ws), distinct(ids)).Query(func(rows pgx.Rows) error {
 			found := 0
 			err := each(rows, func(rows pgx.Rows) error {
-				var id, merged gateway.ContactID
+				var id, merged int64
 				var customID string
 				if err := rows.Scan(&id, &merged, &customID); err != nil {
 					return err
 				}
 				found++
-				x := after[id]
+				x := after[gateway.ContactID(id)]
 				if customID != "" && customID != x.CustomID {
-					s.freed = append(s.freed, int64(id))
+					s.freed = append(s.freed, id)
 				}
 				switch {
 				case merged == 0 && x.MergedInto != 0:

@@ -36,7 +36,7 @@ func TestPostgres(t *testing.T) {
 func TestPostgresIdentifiers(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Shared(t).NewDatabase(t)
-	testIdentifiers(t, func(*rapid.T) string { return url })
+	testIdentifiers(t, 15, func(*rapid.T) string { return url })
 }
 
 // strangers returns the rows of a query beside the store, one text a row.

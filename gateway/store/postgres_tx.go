@@ -218,12 +218,11 @@ func (t *postgresTx) Confirm(ws gateway.WorkspaceID, refs []gateway.Ref, ids []g
 	read := func(rows pgx.Rows) error {
 		var kind int32
 		var value string
-		var fingerprint int64
-		var s state
-		if err := rows.Scan(&kind, &value, &s.ContactID, &fingerprint, &s.merged); err != nil {
+		var id, fingerprint, into int64
+		if err := rows.Scan(&kind, &value, &id, &fingerprint, &into); err != nil {
 			return err
 		}
-		s.Fingerprint = uint64(fingerprint)
+		s := state{gateway.Identity{ContactID: gateway.ContactID(id), Fingerprint: uint64(fingerprint)}, gateway.ContactID(into)}
 		if kind < int32(len(owners)) {
 			owners[kind][value] = s.ContactID
 		}
@@ -460,9 +459,9 @@ func (t *postgresTx) loadContacts(ws gateway.WorkspaceID, ids []int64, l *gatewa
 		b.Queue(membershipsOf, int64(ws), ids).Query(func(rows pgx.Rows) error {
 			return each(rows, func(rows pgx.Rows) error {
 				m := gateway.Membership{WorkspaceID: ws}
-				var since int64
-				err := rows.Scan(&m.ContactID, &m.CompanyID, &since, &m.Source, &m.Primary, &m.By)
-				m.Since = moment(since)
+				var contact, company, since int64
+				err := rows.Scan(&contact, &company, &since, (*string)(&m.Source), &m.Primary, &m.By)
+				m.ContactID, m.CompanyID, m.Since = gateway.ContactID(contact), gateway.CompanyID(company), moment(since)
 				l.Memberships = append(l.Memberships, m)
 				return err
 			})

@@ -221,12 +221,14 @@ func scanContactRow(rows scanner, w gateway.WorkspaceID) (*gateway.Contact, erro
 	c := gateway.Contact{WorkspaceID: w}
 	var texts [len(columnAttributes)]string
 	var attributes string
-	var fingerprint, created, updated int64
-	err := rows.Scan(&c.ID, &c.CustomID, &c.Email, &c.EmailKey, &texts[0], &texts[1], &texts[2], &attributes, &c.Key,
-		&fingerprint, &c.LastIP, &created, &updated, &c.MergedInto)
+	// Not into values of our own types: pgx would need reflection for each.
+	var id, merged, fingerprint, created, updated int64
+	err := rows.Scan(&id, &c.CustomID, &c.Email, &c.EmailKey, &texts[0], &texts[1], &texts[2], &attributes, &c.Key,
+		&fingerprint, &c.LastIP, &created, &updated, &merged)
 	if err != nil {
 		return nil, err
 	}
+	c.ID, c.MergedInto = gateway.ContactID(id), gateway.ContactID(merged)
 	c.Fingerprint, c.CreatedAt, c.UpdatedAt = uint64(fingerprint), moment(created), moment(updated)
 	if c.Attributes, err = joinBag(attributes, texts); err != nil {
 		return nil, fmt.Errorf("contact %d: %w", c.ID, err)
