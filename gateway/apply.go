@@ -262,7 +262,7 @@ func (g *Gateway) distrust(ctx context.Context, err error, groups []group, out *
 		}
 	}
 	for i, r := range out.refs {
-		g.cache.Forget(ctx, r.WorkspaceID, []ContactID{out.ids[i].ContactID})
+		out.gone[r.WorkspaceID] = append(out.gone[r.WorkspaceID], out.ids[i].ContactID)
 	}
 	for w, ids := range out.gone {
 		g.cache.Forget(ctx, w, ids)

@@ -271,7 +271,7 @@ func (a *app) openCache() (gateway.Cache, gateway.Limiter, error) {
 	}
 	limited := a.cfg.Limits == "on"
 	if a.cfg.RedisURL == "" {
-		identities := cache.New(a.cfg.CacheSize)
+		identities := a.ownCache()
 		if !limited {
 			return identities, nil, nil
 		}
@@ -282,7 +282,6 @@ func (a *app) openCache() (gateway.Cache, gateway.Limiter, error) {
 		return nil, nil, fmt.Errorf("redis_url: %w", err)
 	}
 	a.redis = shared
-	a.redisMetrics()
 	var limiter gateway.Limiter
 	if limited {
 		limiter = shared.NewLimiter(limits, limitedNames, time.Now)
@@ -291,20 +290,34 @@ func (a *app) openCache() (gateway.Cache, gateway.Limiter, error) {
 		// What Redis says has to be confirmed by the database, and a database that
 		// is a file of this process confirms nothing: it takes its own cache's word.
 		a.log.Info("the data is in a file of this process, so identities are cached in it; Redis holds the limits")
-		return cache.New(a.cfg.CacheSize), limiter, nil
+		return a.ownCache(), limiter, nil
 	}
+	a.redisMetrics()
 	return shared, limiter, nil
+}
+
+// The metric that says which layer of the cache knew an identity.
+const (
+	lookupsName = "civgate_cache_lookups_total"
+	lookupsHelp = "Identities looked up, by the layer that knew them."
+)
+
+// ownCache makes the identity cache of a process that is alone on its data.
+func (a *app) ownCache() *cache.Memory {
+	m := cache.New(a.cfg.CacheSize)
+	a.metrics.Counter(lookupsName, lookupsHelp, func() float64 { hits, _ := m.Lookups(); return float64(hits) }, "layer", "memory")
+	a.metrics.Counter(lookupsName, lookupsHelp, func() float64 { _, misses := m.Lookups(); return float64(misses) }, "layer", "none")
+	return m
 }
 
 // redisMetrics shows what the shared cache counts.
 func (a *app) redisMetrics() {
-	const lookups, help = "civgate_cache_lookups_total", "Identities looked up, by the layer that knew them."
 	count := func(f func(s cache.Stats) uint64) func() float64 {
 		return func() float64 { return float64(f(a.redis.Stats())) }
 	}
-	a.metrics.Counter(lookups, help, count(func(s cache.Stats) uint64 { return s.LocalHits }), "layer", "memory")
-	a.metrics.Counter(lookups, help, count(func(s cache.Stats) uint64 { return s.RedisHits }), "layer", "redis")
-	a.metrics.Counter(lookups, help, count(func(s cache.Stats) uint64 { return s.Misses }), "layer", "none")
+	a.metrics.Counter(lookupsName, lookupsHelp, count(func(s cache.Stats) uint64 { return s.LocalHits }), "layer", "memory")
+	a.metrics.Counter(lookupsName, lookupsHelp, count(func(s cache.Stats) uint64 { return s.RedisHits }), "layer", "redis")
+	a.metrics.Counter(lookupsName, lookupsHelp, count(func(s cache.Stats) uint64 { return s.Misses }), "layer", "none")
 	a.metrics.Counter("civgate_redis_errors_total", "Calls that Redis failed or answered too late.", count(func(s cache.Stats) uint64 { return s.Errors }))
 	a.metrics.Counter("civgate_redis_refused_total", "Writes that Redis refused for want of memory.", count(func(s cache.Stats) uint64 { return s.Refused }))
 	a.metrics.Gauge("civgate_redis_circuit_open", "1 while Redis is not asked because it failed.", func() float64 {

@@ -462,7 +462,7 @@ func TestMetricsAddress(t *testing.T) {
 		return resp.StatusCode, string(body)
 	}
 	status, text := get("http://" + addr + "/metrics")
-	for _, line := range []string{`civgate_payloads_total{result="accepted"} 1`, "civgate_inbox_pending 0", "civgate_inbox_lag_seconds 0", "civgate_batch_payloads_sum 1"} {
+	for _, line := range []string{`civgate_payloads_total{result="accepted"} 1`, "civgate_inbox_pending 0", "civgate_inbox_lag_seconds 0", "civgate_batch_payloads_sum 1", `civgate_cache_lookups_total{layer="none"} 1`} {
 		if status != http.StatusOK || !strings.Contains(text, line+"\n") {
 			t.Errorf("%d, no line %s", status, line)
 		}

@@ -223,8 +223,6 @@ func TestBound(t *testing.T) {
 		look(r, refs...)
 		r.Remember(ctx, refs[:1], []gateway.Identity{{ContactID: 7, Fingerprint: 2}})
 		r.Forget(ctx, 1, []gateway.ContactID{9})
-		r.Seen(ctx, 1, make([]gateway.MessageID, 10))
-		r.SawAll(ctx, 1, make([]gateway.MessageID, 10))
 	}
 	// The listener goes on trying; its greetings are small.
 	if n, d := p.bytes.Load()-bytes, p.dials.Load()-dials; n > 4096*(d+1) || n > 100_000 {
@@ -313,7 +311,6 @@ func TestFull(t *testing.T) {
 	}
 	a.Remember(ctx, refs[:50], ids[:50])
 	a.Forget(ctx, 1, []gateway.ContactID{ids[60].ContactID})
-	a.SawAll(ctx, 1, []gateway.MessageID{{1}})
 	if ok, _ := l.Allow(ctx, "ip:a", 10); !ok {
 		t.Error("the limiter refuses")
 	}

@@ -14,8 +14,9 @@ import (
 
 // Memory is a gateway.Cache in the memory of one process. Use New.
 type Memory struct {
-	refs     *otter.Cache[gateway.Ref, gateway.ContactID]
-	contacts *otter.Cache[contact, uint64]
+	refs         *otter.Cache[gateway.Ref, gateway.ContactID]
+	contacts     *otter.Cache[contact, uint64]
+	hits, misses atomic.Uint64
 }
 
 var _ gateway.Cache = (*Memory)(nil)
@@ -43,20 +44,29 @@ func newMemory(size int, age time.Duration) *Memory {
 
 // Identities implements gateway.Cache.
 func (m *Memory) Identities(_ context.Context, refs []gateway.Ref, out []gateway.Identity) {
+	asked, hits := uint64(0), uint64(0)
 	for i, r := range refs {
 		out[i] = gateway.Identity{}
 		if r.Value == "" {
 			continue
 		}
+		asked++
 		id, ok := m.refs.GetIfPresent(r)
 		if !ok {
 			continue
 		}
 		if fp, ok := m.contacts.GetIfPresent(contact{r.WorkspaceID, id}); ok {
 			out[i] = gateway.Identity{ContactID: id, Fingerprint: fp}
+			hits++
 		}
 	}
+	m.hits.Add(hits)
+	m.misses.Add(asked - hits)
 }
+
+// Lookups is how many of the identifiers that Identities was asked for since the
+// start were known, and how many not.
+func (m *Memory) Lookups() (hits, misses uint64) { return m.hits.Load(), m.misses.Load() }
 
 // Remember implements gateway.Cache.
 func (m *Memory) Remember(_ context.Context, refs []gateway.Ref, ids []gateway.Identity) {

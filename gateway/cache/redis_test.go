@@ -155,12 +155,10 @@ func TestExpiry(t *testing.T) {
 	remember(a, x, 7, 1)
 	remember(a, y, 8, 1)
 	a.Forget(ctx, 1, []gateway.ContactID{8})
-	a.SawAll(ctx, 1, []gateway.MessageID{{1}})
 	for key, want := range map[string]time.Duration{
-		"civgate:id:{1:0:x}":                                   48 * time.Hour,
-		"civgate:contact:{1:7}":                                48 * time.Hour,
-		"civgate:contact:{1:8}":                                5 * time.Second, // a tombstone
-		"civgate:message:{1:01000000000000000000000000000000}": 10 * time.Minute,
+		"civgate:id:{1:0:x}":    48 * time.Hour,
+		"civgate:contact:{1:7}": 48 * time.Hour,
+		"civgate:contact:{1:8}": 5 * time.Second, // a tombstone
 	} {
 		if got := m.TTL(key); got != want {
 			t.Errorf("%s lives for %v, want %v", key, got, want)
@@ -251,35 +249,6 @@ func TestConflict(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestSeen(t *testing.T) {
-	t.Parallel()
-	ctx := context.Background()
-	m := miniredis.RunT(t)
-	o := cache.Options{URL: "redis://" + m.Addr()}
-	a, b := open(t, o), open(t, o)
-	ids := []gateway.MessageID{{1}, {2}, {3}}
-	a.SawAll(ctx, 1, ids[:2])
-	a.SawAll(ctx, 1, nil)
-	if d := cmp.Diff([]bool{true, true, false}, b.Seen(ctx, 1, ids)); d != "" {
-		t.Error(d)
-	}
-	if d := cmp.Diff([]bool{false, false, false}, b.Seen(ctx, 2, ids)); d != "" {
-		t.Errorf("another workspace: %s", d)
-	}
-	m.FastForward(10 * time.Minute)
-	if d := cmp.Diff([]bool{false, false, false}, b.Seen(ctx, 1, ids)); d != "" {
-		t.Errorf("after ten minutes: %s", d)
-	}
-	if len(b.Seen(ctx, 1, nil)) != 0 {
-		t.Error("nothing was seen")
-	}
-	a.SawAll(ctx, 1, ids)
-	m.SetError("LOADING not yet")
-	if d := cmp.Diff([]bool{false, false, false}, b.Seen(ctx, 1, ids)); d != "" {
-		t.Errorf("in doubt: %s", d)
 	}
 }
 
