@@ -340,9 +340,9 @@ func TestPanicInTransaction(t *testing.T) {
 func TestUnknownWorkspaceInInbox(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1000)
-	lost := r.entry(page("b", "k2k2k2", `"user_id":"y"`))
+	before, lost := r.entry(page("a", "k1k1k1", `"user_id":"x"`)), r.entry(page("b", "k2k2k2", `"user_id":"y"`))
 	lost.WorkspaceID = 4711
-	runOver(t, r.store, &listInbox{}, r.entry(page("a", "k1k1k1", `"user_id":"x"`)), lost, r.entry(page("c", "k3k3k3", `"user_id":"z"`)))
+	runOver(t, r.store, &listInbox{}, before, lost, r.entry(page("c", "k3k3k3", `"user_id":"z"`)))
 	r.byCustomID("x")
 	r.byCustomID("z")
 	if q, err := r.store.Quarantine(context.Background(), 4711, 10); err != nil || len(q) != 1 {

@@ -35,7 +35,7 @@ func TestImports(t *testing.T) {
 		"database/sql":                  {"gateway/store", "gateway/inbox"},
 		"database/sql/driver":           {"gateway/store", "gateway/inbox"},
 		"modernc.org/sqlite":            {"gateway/store", "gateway/inbox"},
-		"github.com/redis/go-redis/v9":  {"gateway/cache", "gateway/inbox"},
+		"github.com/redis/go-redis/v9":  {"gateway/cache", "gateway/cache/redistest", "gateway/inbox"},
 		"github.com/alecthomas/kong":    {"cmd/"},
 		"github.com/knadh/koanf/v2":     {"config"},
 		"github.com/maypok86/otter/v2":  {"gateway/cache"},
