@@ -164,7 +164,7 @@ func TestExpiry(t *testing.T) {
 			t.Errorf("%s lives for %v, want %v", key, got, want)
 		}
 	}
-	if n := len(m.Keys()); n != 5 {
+	if n := len(m.Keys()); n != 4 {
 		t.Errorf("keys: %v", m.Keys())
 	}
 	m.FastForward(48 * time.Hour)
