@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"fmt"
 	"testing"
 )
@@ -44,6 +45,18 @@ func WriterSetting(t *testing.T, s *Store, name string) (value string) {
 	t.Helper()
 	err := s.writer.(*postgresWriter).transact(t.Context(), func(tx *postgresTx) error {
 		return tx.row(&value, `SELECT current_setting($1)`, name)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// ReaderSetting is a setting of the server as it is for the store's reads.
+func ReaderSetting(t *testing.T, s *Store, name string) (value string) {
+	t.Helper()
+	err := s.view(t.Context(), "setting", func(tx *sql.Tx) error {
+		return tx.QueryRowContext(t.Context(), `SELECT current_setting($1)`, name).Scan(&value)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -50,6 +50,11 @@ const (
 	// migrateTimeout bounds the wait for another node's migration and one's own.
 	migrateTimeout = 15 * time.Minute
 
+	// maxWorkspaces bounds the workspaces of one transaction: each is a lock in
+	// the server's table of them, which all transactions share (by default 64
+	// for each connection it allows).
+	maxWorkspaces = 1000
+
 	// maxRuns is how often Update runs fn when transactions collide.
 	maxRuns = 5
 )
@@ -135,6 +140,8 @@ func openPostgres(ctx context.Context, url string) (*sql.DB, *postgresWriter, er
 	reads.RuntimeParams["default_transaction_isolation"] = "repeatable read"
 	reads.RuntimeParams["default_transaction_read_only"] = "on"
 	reads.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
+	// A query for a list is another one for every length, so there are many.
+	reads.StatementCacheCapacity = 128
 	db := stdlib.OpenDB(*reads)
 	db.SetMaxOpenConns(postgresReaders)
 	db.SetMaxIdleConns(postgresReaders)
@@ -164,9 +171,14 @@ func openPostgres(ctx context.Context, url string) (*sql.DB, *postgresWriter, er
 
 // migratePostgres applies the migrations that the database has not seen, one
 // node at a time. A database with newer ones is refused.
-func migratePostgres(ctx context.Context, config *pgx.ConnConfig) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, migrateTimeout)
+func migratePostgres(asked context.Context, config *pgx.ConnConfig) (err error) {
+	ctx, cancel := context.WithTimeout(asked, migrateTimeout)
 	defer cancel()
+	defer func() {
+		if asked.Err() == nil && ctx.Err() != nil {
+			err = unavailable("the database is being migrated, try again", err)
+		}
+	}()
 	// A migration takes as long as it takes, and waits for locks as long.
 	for _, name := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
 		config.RuntimeParams[name] = "0"
@@ -262,6 +274,9 @@ func (w *postgresWriter) once(ctx context.Context, fn func(t *postgresTx) error)
 		conn.Release()
 	}()
 	if err := fn(t); err != nil {
+		if collided(t.err) { // however fn put it
+			return t.err
+		}
 		return err
 	}
 	if t.err != nil {

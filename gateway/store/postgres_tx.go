@@ -125,8 +125,12 @@ func (t *postgresTx) send(b *pgx.Batch) error {
 // a statement of its own, so that those after it see all that the transaction
 // before has committed.
 func (t *postgresTx) lock(ws gateway.WorkspaceID) error {
-	if slices.Contains(t.locked, ws) {
+	if n := len(t.locked); n > 0 && t.locked[n-1] == ws || slices.Contains(t.locked, ws) {
 		return t.err
+	}
+	if len(t.locked) == maxWorkspaces {
+		// Not the fault of any one payload: the applier splits the batch.
+		return t.fault(gateway.Errorf(gateway.CodeInternal, "more than %d workspaces in one transaction", maxWorkspaces))
 	}
 	// More workspaces than 32 bits can name would share locks, no more.
 	if _, err := t.exec(`SELECT pg_advisory_xact_lock($1, $2)`, lockWorkspace, int32(ws)); err != nil {

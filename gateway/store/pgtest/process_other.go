@@ -5,6 +5,7 @@ package pgtest
 import (
 	"os"
 	"syscall"
+	"time"
 )
 
 func processAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
@@ -20,3 +21,6 @@ func (s *Server) processes() []int {
 	}
 	return []int{s.command.Process.Pid}
 }
+
+// CPU is not known here.
+func (s *Server) CPU() time.Duration { return 0 }
