@@ -340,20 +340,16 @@ func (s *Stream) send(parts []*part) {
 	}
 }
 
-// errReplicas is why a part that its master has is not acknowledged.
-var errReplicas = errors.New("too few replicas have it")
-
 // sendOnce sends parts, in one pipeline for all, or for each master where its
 // replicas are to be waited for.
 func (s *Stream) sendOnce(ctx context.Context, parts []*part) {
-	cluster, ok := s.client.(*redis.ClusterClient)
-	if s.opts.Replicas == 0 || !ok {
+	if s.opts.Replicas == 0 {
 		s.sendTo(ctx, s.client, parts)
 		return
 	}
-	masters := make(map[*redis.Client][]*part)
+	masters := make(map[redis.Cmdable][]*part)
 	for _, p := range parts {
-		c, err := cluster.MasterForKey(ctx, p.shard.log)
+		c, err := s.masterOf(ctx, p.shard)
 		if p.err = err; err == nil {
 			masters[c] = append(masters[c], p)
 		}
@@ -363,11 +359,8 @@ func (s *Stream) sendOnce(ctx context.Context, parts []*part) {
 		wg.Go(func() { s.sendTo(ctx, c, parts) })
 	}
 	wg.Wait()
-	for _, p := range parts {
-		if p.err != nil && isTemporary(p.err) {
-			cluster.ReloadState(ctx) // in the background; the shard may have moved
-			return
-		}
+	if slices.ContainsFunc(parts, func(p *part) bool { return p.err != nil && isTemporary(p.err) }) {
+		s.reload(ctx)
 	}
 }
 
@@ -375,7 +368,13 @@ func (s *Stream) sendOnce(ctx context.Context, parts []*part) {
 func (s *Stream) sendTo(ctx context.Context, c redis.Cmdable, parts []*part) {
 	cmds := make([]*redis.Cmd, len(parts))
 	var replicas *redis.Cmd
-	_, err := c.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	send := c.Pipelined
+	if _, cluster := s.client.(*redis.ClusterClient); !cluster && s.opts.Replicas == 0 && len(parts) > 1 {
+		// Redis takes a long pipeline in piece by piece, and syncs for each. It
+		// executes a transaction when it has all of it.
+		send = c.TxPipelined
+	}
+	_, err := send(ctx, func(pipe redis.Pipeliner) error {
 		for i, p := range parts {
 			script := appendScript.EvalSha
 			if p.source {
@@ -385,15 +384,13 @@ func (s *Stream) sendTo(ctx context.Context, c redis.Cmdable, parts []*part) {
 				s.writer, p.append, len(p.entries), p.data, s.maxPending, s.maxBytes, p.known)
 		}
 		if s.opts.Replicas > 0 {
-			// Less than the whole time, for the answer to come in time.
-			replicas = pipe.Do(ctx, "WAIT", s.opts.Replicas, (s.opts.Timeout / 2).Milliseconds())
+			replicas = s.waitForReplicas(ctx, pipe)
 		}
 		return nil
 	})
-	var copies int64
-	var copiesErr error
+	var replicasErr error
 	if replicas != nil {
-		copies, copiesErr = replicas.Int64()
+		replicasErr = enoughReplicas(replicas, s.opts.Replicas)
 	}
 	for i, p := range parts {
 		if p.err = cmds[i].Err(); p.err != nil {
@@ -405,14 +402,46 @@ func (s *Stream) sendTo(ctx context.Context, c redis.Cmdable, parts []*part) {
 			p.err = err // the pipeline did not get to it
 		case readErr != nil:
 			p.err = readErr
-		case copiesErr != nil:
-			p.err = copiesErr
-		case copies < int64(s.opts.Replicas):
-			p.err = fmt.Errorf("%d of %d: %w", copies, s.opts.Replicas, errReplicas)
+		case replicasErr != nil:
+			p.err = replicasErr
 		default:
 			copy(p.answer[:], answer)
 		}
 	}
+}
+
+// masterOf is a client of the server that has the shard.
+func (s *Stream) masterOf(ctx context.Context, sh *Shard) (redis.Cmdable, error) {
+	if c, ok := s.client.(*redis.ClusterClient); ok {
+		return c.MasterForKey(ctx, sh.log)
+	}
+	return s.client, nil
+}
+
+// reload asks a Cluster, in the background, where the shards are now.
+func (s *Stream) reload(ctx context.Context) {
+	if c, ok := s.client.(*redis.ClusterClient); ok {
+		c.ReloadState(ctx)
+	}
+}
+
+// waitForReplicas waits until the replicas have what was written before on the
+// same connection.
+func (s *Stream) waitForReplicas(ctx context.Context, p redis.Pipeliner) *redis.Cmd {
+	// Less than the whole time, for the answer to come in time.
+	return p.Do(ctx, "WAIT", s.opts.Replicas, (s.opts.Timeout / 2).Milliseconds())
+}
+
+// errReplicas is why something that its master has does not count.
+var errReplicas = errors.New("too few replicas have it")
+
+// enoughReplicas reads the answer to waitForReplicas.
+func enoughReplicas(cmd *redis.Cmd, want int) error {
+	n, err := cmd.Int64()
+	if err == nil && n < int64(want) {
+		err = fmt.Errorf("%d of %d: %w", n, want, errReplicas)
+	}
+	return err
 }
 
 // taken takes note of a part that is stored. The caller holds Stream.mu.

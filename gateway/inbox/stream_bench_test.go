@@ -38,7 +38,7 @@ func processTime(b *testing.B, pid int) time.Duration {
 // BenchmarkStreamAppend measures a row from Append through Next to Applied, with
 // its share of all that Redis does for it. Compare with BenchmarkAppend.
 func BenchmarkStreamAppend(b *testing.B) {
-	for _, shards := range []int{4, 16} {
+	for _, shards := range []int{4, 8, 16} {
 		for _, from := range []string{"memory", "redis"} {
 			for _, callers := range []int{1, 64, 256} {
 				b.Run(fmt.Sprintf("shards=%d/from=%s/callers=%d", shards, from, callers), func(b *testing.B) {

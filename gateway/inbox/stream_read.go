@@ -167,27 +167,26 @@ func (sh *Shard) read(ctx context.Context) error {
 	s.mu.Lock()
 	pos := sh.pos
 	s.mu.Unlock()
-	count := int64(8)
-	if sh.batch > 0 {
-		count = min(max(shardReadBytes/sh.batch, 1), maxReadBatches)
-	}
+	count := sh.readCount()
 	ctx, cancel := context.WithTimeout(ctx, blockTime+s.opts.Timeout)
 	defer cancel()
-	streams, err := s.client.XRead(ctx, &redis.XReadArgs{
-		// Behind any batch that ends at pos, however many entries it has.
-		Streams: []string{sh.log, strconv.FormatInt(pos, 10) + "-" + strconv.FormatUint(math.MaxUint64, 10)},
-		Count:   count,
-		Block:   blockTime,
-	}).Result()
-	if errors.Is(err, redis.Nil) || err == nil && len(streams) == 0 {
-		return nil
+	if s.opts.Replicas > 0 {
+		count = 1 // only to wait
 	}
-	if err != nil {
+	// Behind any batch that ends at pos, however many entries it has.
+	after := strconv.FormatInt(pos, 10) + "-" + strconv.FormatUint(math.MaxUint64, 10)
+	messages, err := messagesOf(s.client.XRead(ctx, &redis.XReadArgs{
+		Streams: []string{sh.log, after}, Count: count, Block: blockTime,
+	}))
+	if err == nil && len(messages) > 0 && s.opts.Replicas > 0 {
+		messages, err = sh.readReplicated(ctx, after)
+	}
+	if err != nil || len(messages) == 0 {
 		return err
 	}
 	var bytes int64
 	var ahead []*gateway.Entry
-	for _, m := range streams[0].Messages {
+	for _, m := range messages {
 		entries, size, err := readBatch(m)
 		if err != nil {
 			if len(ahead) > 0 {
@@ -201,7 +200,7 @@ func (sh *Shard) read(ctx context.Context) error {
 		bytes += size
 		ahead = append(ahead, entries...)
 	}
-	if n := int64(len(streams[0].Messages)); bytes > 0 {
+	if n := int64(len(messages)); bytes > 0 {
 		sh.batch = (sh.batch + bytes/n + 1) / 2
 	}
 	s.mu.Lock()
@@ -212,6 +211,61 @@ func (sh *Shard) read(ctx context.Context) error {
 	}
 	sh.skip()
 	return nil
+}
+
+// readCount is how many batches to read at once.
+func (sh *Shard) readCount() int64 {
+	if sh.batch == 0 {
+		return 8
+	}
+	return min(max(shardReadBytes/sh.batch, 1), maxReadBatches)
+}
+
+// messagesOf is what an XREAD of one stream brought, if anything.
+func messagesOf(cmd *redis.XStreamSliceCmd) ([]redis.XMessage, error) {
+	streams, err := cmd.Result()
+	if errors.Is(err, redis.Nil) || err == nil && len(streams) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return streams[0].Messages, nil
+}
+
+// readReplicated reads batches that the replicas have, too. What they lack may
+// be gone with the master; whoever had applied it would apply it again when its
+// append, of which the new master knows nothing, is sent once more.
+func (sh *Shard) readReplicated(ctx context.Context, after string) ([]redis.XMessage, error) {
+	s := sh.stream
+	c, err := s.masterOf(ctx, sh)
+	if err != nil {
+		return nil, err
+	}
+	var mark, replicas *redis.Cmd
+	var read *redis.XStreamSliceCmd
+	// All on one connection, so by one server: what it had at the mark.
+	_, _ = c.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has its error
+		mark = markScript.Eval(ctx, p, []string{sh.state})
+		replicas = s.waitForReplicas(ctx, p)
+		read = p.XRead(ctx, &redis.XReadArgs{Streams: []string{sh.log, after}, Count: sh.readCount(), Block: -1})
+		return nil
+	})
+	last, err := mark.Int64()
+	if err == nil {
+		err = enoughReplicas(replicas, s.opts.Replicas)
+	}
+	if err != nil {
+		s.reload(ctx)
+		return nil, err
+	}
+	messages, err := messagesOf(read)
+	for i, m := range messages {
+		if seq, _, ok := seqOf(m.ID); ok && seq > last {
+			return messages[:i], err
+		}
+	}
+	return messages, err
 }
 
 // readBatch unpacks what Redis holds as one message of the log.

@@ -22,7 +22,8 @@ import (
 //	                          and bytes of d the shard had taken before it
 //	{civgate:inbox:7}:state   hash: last (the number given out last), n and b (entries
 //	                          and bytes ever taken), dn and db (those of them that are
-//	                          gone), and for each writer w:<id>, its last append
+//	                          gone), for each writer w:<id>, its last append, and again,
+//	                          mark and probe, which are written to be written
 //	{civgate:inbox:7}:owner   the lease: the id of the node that applies the shard
 //	{civgate:inbox:7}:dead    stream of what could not be read: id (as it was in log),
 //	                          why, d (its fields)
@@ -129,6 +130,15 @@ if floor > last then
   return floor
 end
 return last
+`)
+
+// markScript writes something, for WAIT to wait for, and returns the number
+// given out last.
+//
+// KEYS state
+var markScript = redis.NewScript(`
+redis.call('HINCRBY', KEYS[1], 'mark', 1)
+return tonumber(redis.call('HGET', KEYS[1], 'last') or 0)
 `)
 
 // trimScript deletes the batches that end before a number, and counts anew what
@@ -241,7 +251,7 @@ func isTemporary(err error) bool {
 	if !errors.As(err, &answer) {
 		return true // no answer: dial, read, write, time-out, pool
 	}
-	for _, word := range []string{"LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MOVED", "ASK", "NOREPLICAS", "BUSY", "UNBLOCKED"} {
+	for _, word := range []string{"LOADING", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "MOVED", "ASK", "NOREPLICAS", "BUSY", "UNBLOCKED", "EXECABORT"} {
 		if redis.HasErrorPrefix(err, word) {
 			return true
 		}
