@@ -26,7 +26,8 @@ type StreamOptions struct {
 	// with the addresses of its Sentinels. Time-outs, retries and the size of the
 	// pool are the inbox's to set.
 	Redis *redis.UniversalOptions
-	// Prefix begins the name of every key; "civgate" by default.
+	// Prefix begins the name of every key; "civgate" by default. Nodes of the same
+	// prefix must have the same store: they apply each other's entries.
 	Prefix string
 	// Node names this process to people who look at Redis.
 	Node string

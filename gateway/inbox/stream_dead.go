@@ -17,7 +17,7 @@ import (
 // ShardStatus is what waits in a shard.
 type ShardStatus struct {
 	Name     string    // of the shard, and of its position in the store
-	Pending  int64     // entries that wait to be applied
+	Pending  int64     // entries that wait, counting whole batches
 	Bytes    int64     // packed bytes of the batches that they are in
 	Oldest   time.Time // when the oldest of them was accepted; zero if none waits
 	Position int64     // number up to which the store has applied the shard
@@ -101,7 +101,7 @@ type DeadLetter struct {
 }
 
 // DeadLetters lists what could not be read, oldest first within each shard, at
-// most limit. Payloads that could be read but not applied are not here: they are
+// most limit. They stay until they are replayed or dropped, and count for no bound. Payloads that could be read but not applied are not here: they are
 // in the store's quarantine.
 func (s *Stream) DeadLetters(ctx context.Context, limit int) ([]DeadLetter, error) {
 	var all []DeadLetter

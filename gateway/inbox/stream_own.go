@@ -42,10 +42,10 @@ type landlord struct {
 // to be given to another node. One call of Own at a time.
 //
 // The shards are split evenly between the nodes that live, counting those alone
-// whose store has answered within the last Lease. A node that vanishes is noticed after that
-// time. That two nodes believe to own a shard at once is rare but can't be
-// excluded, as one may have been held up for long: whoever applies a batch must check the
-// position in the same transaction.
+// whose store has answered within the last Lease. A node that vanishes is noticed
+// after that time. That two nodes believe to own a shard at once is rare but
+// can't be excluded, as one may have been held up for long: whoever applies a
+// batch must check the position in the same transaction.
 //
 // A run that returns by itself gives its shard back; it is free to come again.
 func (s *Stream) Own(ctx context.Context, run func(ctx context.Context, sh *Shard) error) error {
@@ -97,7 +97,7 @@ func (l *landlord) round(ctx context.Context) time.Duration {
 		}
 		if l.joined || len(l.held) > 0 {
 			l.opts.Log.Warn("the store can't be reached; this node leaves the shards to others", zap.Error(err))
-			l.part(ctx)
+			l.withdraw(ctx)
 			l.endAll()
 		}
 		return later
@@ -294,8 +294,8 @@ func (l *landlord) release(ctx context.Context, sh *Shard) {
 	})
 }
 
-// part takes the node out of the set of nodes; else it ends by itself.
-func (l *landlord) part(ctx context.Context) {
+// withdraw takes the node out of the set of nodes; else it ends by itself.
+func (l *landlord) withdraw(ctx context.Context) {
 	l.joined = false
 	_ = l.call(context.WithoutCancel(ctx), func(ctx context.Context) error {
 		return l.client.ZRem(ctx, l.key("nodes"), l.node).Err()
@@ -310,7 +310,7 @@ func (l *landlord) leave() {
 	if l.call(ctx, l.trim) != nil {
 		signal(l.trims)
 	}
-	l.part(ctx)
+	l.withdraw(ctx)
 	l.reap(ctx)
 }
 
