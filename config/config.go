@@ -42,6 +42,7 @@ type Config struct {
 	DatabaseURL    string        `koanf:"database_url" help:"Where the data is, if not in the data folder: sqlite:PATH or postgres://USER:PASSWORD@HOST/DATABASE."`
 	RedisURL       string        `koanf:"redis_url" help:"Redis for what several nodes share: identity cache and limits. Default: each node by itself."`
 	Inbox          string        `koanf:"inbox" help:"Where accepted payloads wait to be applied: file (in the data folder) or redis (for nodes without a lasting disk; needs PostgreSQL and a Redis with appendfsync always)."`
+	InboxReplicas  int           `koanf:"inbox_replicas" help:"With inbox redis on a Cluster or Sentinels: how many replicas must have a payload before it is acknowledged. 0: a fail-over may lose the newest."`
 	PublicURL      string        `koanf:"public_url" help:"Address under which browsers reach civgate, for the snippet that is printed. Default: http://localhost and the port."`
 	APIKey         string        `koanf:"api_key" help:"apiKey of the first workspace. Default: made at the first start."`
 	RESTToken      string        `koanf:"rest_token" help:"REST token of the first workspace, 20 characters or more. Default: made at the first start."`
@@ -237,6 +238,9 @@ func (c *Config) Validate() error {
 		}
 	default:
 		return bad("inbox", "%q is neither file nor redis", c.Inbox)
+	}
+	if c.InboxReplicas < 0 || c.InboxReplicas > 10 {
+		return bad("inbox_replicas", "it must be 0 to 10")
 	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)

@@ -59,6 +59,7 @@ func TestLoadNamesTheSetting(t *testing.T) {
 		{name: "database", env: []string{"CIVGATE_DATABASE_URL=mysql://u:secret@h/d"}, want: "database_url"},
 		{name: "redis", env: []string{"CIVGATE_REDIS_URL=secret@h:6379"}, want: "redis_url"},
 		{name: "inbox", env: []string{"CIVGATE_INBOX=disk"}, want: "inbox"},
+		{name: "inbox replicas", env: []string{"CIVGATE_INBOX_REPLICAS=-1"}, want: "inbox_replicas"},
 		{name: "inbox without Redis", env: []string{"CIVGATE_INBOX=redis", "CIVGATE_DATABASE_URL=postgres://u@h/d"}, want: "inbox"},
 		{name: "inbox without PostgreSQL", env: []string{"CIVGATE_INBOX=redis", "CIVGATE_REDIS_URL=redis://h"}, want: "inbox"},
 		{name: "metrics address", env: []string{"CIVGATE_METRICS_ADDR=9090"}, want: "metrics_addr"},

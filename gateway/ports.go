@@ -7,8 +7,8 @@ import (
 
 // Entry is one accepted payload in the inbox.
 type Entry struct {
-	// Seq is the entry's place in its node's inbox, from 1, rising by one.
-	// Append sets it.
+	// Seq is the entry's place in its inbox or shard, above 0 and rising; there may
+	// be gaps. Append sets it.
 	Seq         int64
 	At          time.Time // when it was accepted
 	WorkspaceID WorkspaceID
@@ -23,8 +23,9 @@ type Entry struct {
 // several goroutines.
 type Intake interface {
 	// Append returns nil when all entries are durable, in the order given as far
-	// as they belong to one browser or person; on an error the next call tries
-	// afresh. It refuses with CodeUnavailable while more waits than may. The
+	// as they belong to one browser or person. After an error the next call tries
+	// afresh; what was stored all the same may be handed out, and its message id
+	// keeps a repeat without effect. It refuses with CodeUnavailable while more waits than may. The
 	// entries belong to the intake afterwards.
 	Append(ctx context.Context, entries ...*Entry) error
 	// Pending is how many entries are durable and not applied.

@@ -234,7 +234,8 @@ func (a *app) openInbox(ctx context.Context) error {
 			return fmt.Errorf("redis_url: %w", err)
 		}
 		stream, err := inbox.OpenStream(ctx, inbox.StreamOptions{
-			Redis: redis, Node: a.node, Position: a.store.InboxPosition, MaxPending: int64(a.cfg.MaxPending), Log: a.log,
+			Redis: redis, Node: a.node, Position: a.store.InboxPosition, MaxPending: int64(a.cfg.MaxPending),
+			Replicas: a.cfg.InboxReplicas, Log: a.log,
 		})
 		if err != nil {
 			return fmt.Errorf("inbox: %w", err)
