@@ -286,11 +286,13 @@ func (c *Config) Validate() error {
 	if c.Limits != "on" && c.Limits != "off" {
 		return bad("limits", "%q is neither on nor off", c.Limits)
 	}
-	if c.LimitIP <= 0 {
-		return bad("limit_ip", "it must be above 0; to switch limits off set limits to off")
-	}
-	if c.LimitKey <= 0 {
-		return bad("limit_key", "it must be above 0; to switch limits off set limits to off")
+	for _, l := range []struct {
+		name  string
+		value float64
+	}{{"limit_ip", c.LimitIP}, {"limit_key", c.LimitKey}} {
+		if !(l.value >= 0.1 && l.value <= 1e6) { // false for NaN
+			return bad(l.name, "it must be 0.1 to 1,000,000; to switch limits off set limits to off")
+		}
 	}
 	if c.MaxPending < 100 {
 		return bad("max_pending", "it must be 100 or more")

@@ -39,6 +39,10 @@ const (
 	idleTimeout   = 2 * time.Minute
 )
 
+// localNode is the name under which a database that belongs to one process keeps
+// the position of its inbox.
+const localNode = "local"
+
 // limitedNames is how many addresses and keys are counted at once.
 const limitedNames = 100_000
 
@@ -111,7 +115,7 @@ func newLog(cfg config.Config, w io.Writer) (*zap.Logger, error) {
 // start builds the parts and starts them; on an error it has stopped what it
 // had started.
 func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err error) {
-	a := &app{cfg: cfg, log: log, metrics: api.NewMetrics(), done: make(chan struct{}), failed: make(chan error, 3)}
+	a := &app{cfg: cfg, log: log, metrics: api.NewMetrics(), done: make(chan struct{}), failed: make(chan error, 4)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -120,8 +124,8 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 	if err := a.openData(ctx); err != nil {
 		return nil, err
 	}
-	// The address comes before the workspace: who can't have it starts again, and
-	// must not have missed the token, which is shown once.
+	// Whatever can fail comes before the workspace: who has to start again must not
+	// have missed the token, which is shown once.
 	listener, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
 		return nil, fmt.Errorf("addr: %w", err)
@@ -132,28 +136,10 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 			err = errors.Join(err, listener.Close())
 		}
 	}()
-	err = a.store.Exclusively(ctx, func() (err error) {
-		a.first, err = firstWorkspace(ctx, a.store, cfg)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
 	identities, limiter, err := a.openCache()
 	if err != nil {
 		return nil, err
 	}
-	file, _ := a.intake.(gateway.Inbox) // nil: the intake has shards
-	gw := gateway.New(gateway.Config{
-		Store: a.store, Inbox: file, Intake: a.intake, Cache: identities, Log: log, Limiter: limiter, Node: a.node, Observer: a.metrics,
-	})
-	a.metrics.Gauge("civgate_inbox_pending", "Payloads acknowledged and not yet visible.", func() float64 { return float64(gw.Pending()) })
-	a.metrics.Gauge("civgate_inbox_lag_seconds", "For how long the oldest payload that is being applied has been waiting.", func() float64 { return gw.Lag().Seconds() })
-	handler, err := a.handler(gw, limiter)
-	if err != nil {
-		return nil, err
-	}
-	a.server = newServer(handler, log)
 	for _, other := range []struct {
 		setting, addr string
 		handler       http.Handler
@@ -172,7 +158,24 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 		a.others = append(a.others, s)
 		a.serveOn(s, l)
 	}
-
+	err = a.store.Exclusively(ctx, func() (err error) {
+		a.first, err = firstWorkspace(ctx, a.store, cfg)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	file, _ := a.intake.(gateway.Inbox) // nil: the intake has shards
+	gw := gateway.New(gateway.Config{
+		Store: a.store, Inbox: file, Intake: a.intake, Cache: identities, Log: log, Limiter: limiter, Node: a.node, Observer: a.metrics,
+	})
+	a.metrics.Gauge("civgate_inbox_pending", "Payloads acknowledged and not yet visible.", func() float64 { return float64(gw.Pending()) })
+	a.metrics.Gauge("civgate_inbox_lag_seconds", "For how long the oldest payload that is being applied has been waiting.", func() float64 { return gw.Lag().Seconds() })
+	handler, err := a.handler(gw, limiter)
+	if err != nil {
+		return nil, err
+	}
+	a.server = newServer(handler, log)
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.stopRun = cancel
 	a.running.Go(func() {
@@ -210,7 +213,7 @@ func (a *app) openData(ctx context.Context) error {
 	}
 	a.lock = lock
 	var err error
-	a.node = "local"
+	a.node = localNode
 	if a.cfg.Postgres() {
 		if a.node, err = nodeName(a.cfg.Data); err != nil {
 			return fmt.Errorf("data: %w", err)
@@ -527,10 +530,13 @@ func (a *app) welcome() string {
 		text += "  Open the demo:   " + origin + "/demo\n"
 	}
 	text += "  Health:          " + origin + "/healthz\n"
-	if a.first.token != "" {
+	switch {
+	case a.first.fresh:
 		text += "  REST token:      " + a.first.token + "\n" +
 			"  Try it:          curl -H 'Authorization: Token " + a.first.token + "' " + origin + "/api/public/users/\n"
-	} else {
+	case a.first.token != "":
+		text += "  REST token:      the one of the settings\n"
+	default:
 		text += "  REST token:      shown when it was made; another: civgate workspace token " + fmt.Sprint(int64(a.first.id)) + "\n"
 	}
 	text += fmt.Sprintf(`
@@ -555,7 +561,7 @@ For people who are logged in, add what you know of them:
 
 `, a.first.apiKey, origin, cfg.ScriptPath, a.first.apiKey)
 	if n := a.intake.Pending(); n > 0 {
-		text += plural(n, "payload") + " of the last run are being applied.\n\n"
+		text += plural(n, "payload") + " of the last run: being applied now.\n\n"
 	}
 	return text
 }

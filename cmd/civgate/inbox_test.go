@@ -2,6 +2,9 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,6 +65,13 @@ func TestInboxCommand(t *testing.T) {
 	}
 	if code, out := civgate("inbox", "replay", "all"); code != exitFailed || !strings.Contains(out, "1 replayed") || !strings.Contains(out, "1/3: it was refused: 401") {
 		t.Errorf("replay: %d %s", code, out)
+	}
+	// Whoever else answers there is not believed.
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>") }))
+	defer other.Close()
+	var out, errs output
+	if code := run(context.Background(), []string{"inbox", "replay", "all", "--addr=" + strings.TrimPrefix(other.URL, "http://")}, []string{"CIVGATE_DATA=" + data}, &out, &errs); code != exitFailed || !strings.Contains(out.String(), "0 replayed") {
+		t.Errorf("replayed to somebody else: %d %s", code, out.String())
 	}
 	p.settle()
 	if n := p.contacts(); n != 1 {

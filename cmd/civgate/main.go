@@ -111,7 +111,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		err = cl.Workspace.run(ctx, command, cfg, stdout)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "civgate:", err)
+		// One line: drivers like to tell more.
+		fmt.Fprintln(stderr, "civgate:", strings.Join(strings.Fields(err.Error()), " "))
 		return exitFailed
 	}
 	return exitOK
@@ -129,7 +130,7 @@ func askReady(ctx context.Context, cfg config.Config, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := localClient.Do(r)
 	if err != nil {
 		return err
 	}
@@ -143,6 +144,13 @@ func askReady(ctx context.Context, cfg config.Config, out io.Writer) error {
 	}
 	_, err = fmt.Fprintf(out, "%s\n", text)
 	return err
+}
+
+// localClient speaks to the civgate of this machine: past no proxy, and nowhere
+// else than it was sent.
+var localClient = &http.Client{
+	Transport:     &http.Transport{Proxy: nil},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
 // localOrigin is where a civgate with these settings answers on this machine.

@@ -14,6 +14,7 @@ import (
 	"github.com/gofrs/flock"
 
 	"civgate/config"
+	"civgate/gateway/inbox"
 	"civgate/gateway/store"
 )
 
@@ -53,7 +54,10 @@ func (c *exportCommand) run(ctx context.Context, cfg config.Config, stdout, stde
 		if err != nil {
 			return err
 		}
-		return writeSums(stderr, sums)
+		return errors.Join(writeSums(stderr, sums), warnOfPending(ctx, cfg, st, stderr))
+	}
+	if info, err := os.Lstat(c.File); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file: name another, or - for the standard output", c.File)
 	}
 	// Complete or not there at all: half an export must not pass for one.
 	tmp, err := os.CreateTemp(filepath.Dir(c.File), filepath.Base(c.File)+"-*")
@@ -72,7 +76,31 @@ func (c *exportCommand) run(ctx context.Context, cfg config.Config, stdout, stde
 	if err := os.Rename(tmp.Name(), c.File); err != nil {
 		return err
 	}
-	return writeSums(stdout, sums)
+	return errors.Join(writeSums(stdout, sums), warnOfPending(ctx, cfg, st, stderr))
+}
+
+// warnOfPending tells of payloads that wait in the folder of a civgate that is
+// stopped: they are in no export.
+func warnOfPending(ctx context.Context, cfg config.Config, st *store.Store, stderr io.Writer) error {
+	dir := filepath.Join(cfg.Data, "inbox")
+	if _, err := os.Stat(dir); err != nil || cfg.Postgres() || cfg.Inbox != "file" {
+		return nil
+	}
+	lock := flock.New(lockPath(cfg))
+	if ok, err := lock.TryLock(); err != nil || !ok {
+		return nil // it runs, and goes on applying
+	}
+	position, err := st.InboxPosition(ctx, localNode)
+	if err == nil {
+		var in *inbox.File
+		if in, err = inbox.Open(ctx, dir, position, inbox.Options{}); err == nil {
+			if n := in.Pending(); n > 0 {
+				fmt.Fprintf(stderr, "civgate: %s in %s and not in the export: start civgate to apply, stop it, and export again\n", plural(n, "payload")+" wait", dir)
+			}
+			err = in.Close()
+		}
+	}
+	return errors.Join(err, lock.Unlock())
 }
 
 func exportTo(ctx context.Context, st *store.Store, f *os.File, packed bool) ([]store.TableSum, error) {

@@ -51,6 +51,22 @@ func TestMove(t *testing.T) {
 		t.Errorf("exported again: %d %.80s\n%s", code, out, errs)
 	}
 
+	// A file that is cut, or none at all, is told for what it is.
+	packed, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := filepath.Join(t.TempDir(), "cut.ndjson.gz")
+	if err := os.WriteFile(cut, packed[:len(packed)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := civgate(t.TempDir(), "import-store", cut); code != exitFailed || !strings.Contains(errs, "can't be read to its end") || strings.Count(errs, "\n") != 1 {
+		t.Errorf("import of a cut file: %d %s", code, errs)
+	}
+	if code, _, errs := civgate(to, "export", t.TempDir()); code != exitFailed || !strings.Contains(errs, "not a regular file") {
+		t.Errorf("export over a folder: %d %s", code, errs)
+	}
+
 	q := launch(t, to)
 	for i := range people + 1 { // all are known but one
 		if status, _, answer := q.post(person(i)); status != http.StatusOK {

@@ -151,6 +151,7 @@ func settingsLine(s gateway.Settings) string {
 type newWorkspace struct {
 	id            gateway.WorkspaceID
 	apiKey, token string
+	fresh         bool // it was made by this start
 }
 
 // createWorkspace makes a workspace; secrets that are "" are made up.
@@ -203,6 +204,7 @@ func firstWorkspace(ctx context.Context, st gateway.Store, cfg config.Config) (n
 		if err != nil {
 			return w, fmt.Errorf("make the first workspace: %w", err)
 		}
+		w.fresh = true
 		return w, firstOwner(ctx, st, w.id, cfg)
 	}
 	if err := firstOwner(ctx, st, all[0].ID, cfg); err != nil {

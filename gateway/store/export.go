@@ -308,7 +308,8 @@ func (l *lines) next() ([]byte, error) {
 		case errors.Is(err, io.EOF):
 			return nil, l.bad("the export ends here, before its end")
 		case err != nil:
-			return nil, fmt.Errorf("read the export: %w", err)
+			// A packed file tells by such errors that it is cut or damaged.
+			return nil, l.bad("it can't be read to its end: %v", err)
 		}
 		return bytes.TrimRight(line, "\n"), nil
 	}
