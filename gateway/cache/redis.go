@@ -167,7 +167,7 @@ type counts struct {
 // is a CodeInvalid that says what is wrong with the URL.
 func NewRedis(o Options) (*Redis, error) {
 	o.setDefaults()
-	u, err := parseURL(o.URL)
+	u, err := ParseURL(o.URL)
 	if err != nil {
 		return nil, err
 	}

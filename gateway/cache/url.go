@@ -12,9 +12,10 @@ import (
 	"civgate/gateway"
 )
 
-// parseURL reads the forms that Options.URL describes. Its errors never show
-// the URL, which may hold a password.
-func parseURL(raw string) (*redis.UniversalOptions, error) {
+// ParseURL reads the forms that Options.URL describes, also for whoever else uses
+// the same Redis. Its errors are CodeInvalid, say what is wrong, and never show the
+// URL, which may hold a password.
+func ParseURL(raw string) (*redis.UniversalOptions, error) {
 	bad := func(message string) error {
 		return &gateway.Error{Code: gateway.CodeInvalid, Field: "redis_url", Message: message}
 	}
