@@ -130,6 +130,16 @@ func braking(pending int64) time.Duration {
 	return maxBrake * time.Duration(max(over, 0)) / (brakeFull - brakeFrom)
 }
 
+// delay waits for d, or until the inbox closes.
+func delay(d time.Duration, closing <-chan struct{}) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-closing:
+	}
+}
+
 // brake waits as long as the next commit is to be delayed. The caller holds mu.
 func (f *File) brake() {
 	d := braking(f.pending)
@@ -137,12 +147,7 @@ func (f *File) brake() {
 		return
 	}
 	f.mu.Unlock()
-	t := time.NewTimer(d)
-	select {
-	case <-t.C:
-	case <-f.closing:
-	}
-	t.Stop()
+	delay(d, f.closing)
 	f.mu.Lock()
 }
 

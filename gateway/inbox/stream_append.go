@@ -176,12 +176,7 @@ func (s *Stream) brake() {
 		return
 	}
 	s.mu.Unlock()
-	t := time.NewTimer(d)
-	select {
-	case <-t.C:
-	case <-s.closing:
-	}
-	t.Stop()
+	delay(d, s.closing)
 	s.mu.Lock()
 }
 
