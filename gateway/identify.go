@@ -1,5 +1,7 @@
 package gateway
 
+import "cmp"
+
 // Identifiers are what a payload says of who its contact is.
 type Identifiers struct {
 	CustomID string
@@ -104,8 +106,9 @@ func identifyByID(p Identifiers, f Found) Decision {
 }
 
 // BestByEmail picks the contact that an e-mail finds among those that have it:
-// one with a custom id before one without, then the lowest id. It returns nil
-// for none.
+// one with a custom id before one without, then the oldest, then the one with the
+// lowest id. It returns nil for none. Ids alone don't tell which is older: each of
+// several nodes gives them out from blocks of its own.
 func BestByEmail(all []*Contact) *Contact {
 	var best *Contact
 	for _, c := range all {
@@ -116,7 +119,7 @@ func BestByEmail(all []*Contact) *Contact {
 			if c.CustomID != "" {
 				best = c
 			}
-		case c.ID < best.ID:
+		case cmp.Or(c.CreatedAt.Compare(best.CreatedAt), cmp.Compare(c.ID, best.ID)) < 0:
 			best = c
 		}
 	}

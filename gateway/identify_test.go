@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"testing"
+	"time"
 
 	"civgate/gateway"
 )
@@ -150,6 +151,9 @@ func TestBestByEmail(t *testing.T) {
 	t.Parallel()
 	a, b := &gateway.Contact{ID: 1}, &gateway.Contact{ID: 2}
 	x, y := &gateway.Contact{ID: 3, CustomID: "x"}, &gateway.Contact{ID: 4, CustomID: "y"}
+	made := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
+	// Made first, on a node that held higher ids.
+	old, young := &gateway.Contact{ID: 200, CustomID: "o", CreatedAt: made}, &gateway.Contact{ID: 7, CustomID: "n", CreatedAt: made.Add(time.Second)}
 	for _, tt := range []struct {
 		name string
 		all  []*gateway.Contact
@@ -159,6 +163,8 @@ func TestBestByEmail(t *testing.T) {
 		{"lowest id", []*gateway.Contact{b, a}, a},
 		{"a user_id wins", []*gateway.Contact{a, y, b}, y},
 		{"lowest id of those with a user_id", []*gateway.Contact{y, a, x}, x},
+		{"oldest, whatever its id", []*gateway.Contact{young, old}, old},
+		{"oldest, whatever the order", []*gateway.Contact{old, young}, old},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
