@@ -19,7 +19,15 @@ import (
 	"civgate/widget/browsertest"
 )
 
+// asProgram, when set, makes the test binary behave as civgate, for tests that
+// need a process to kill.
+const asProgram = "TEST_BINARY_IS_CIVGATE"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
 	code := m.Run()
 	browsertest.Stop()
 	os.Exit(code)

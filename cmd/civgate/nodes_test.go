@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -54,6 +56,11 @@ func TestStreamEverywhere(t *testing.T) {
 		name  string
 		nodes int
 		redis bool
+		inbox bool // in Redis, too
+		again bool // what is refused for the moment is sent again
+		// worker says that there is one more node, which takes nothing in. It is a
+		// process of its own, and killed half-way.
+		worker bool
 		// during is called by each node after each of its requests.
 		during func(t *testing.T, r *redistest.Server) func(i int)
 	}{
@@ -86,12 +93,44 @@ func TestStreamEverywhere(t *testing.T) {
 				}
 			}
 		}},
+		{name: "one node, inbox in Redis", nodes: 1, redis: true, inbox: true},
+		{name: "three nodes, inbox in Redis, a worker killed half-way", nodes: 3, redis: true, inbox: true, worker: true},
+		// Whoever takes a shard meets the node that does not know yet that it lost it.
+		{name: "three nodes, inbox in Redis, leases lost at random", nodes: 3, redis: true, inbox: true, during: func(t *testing.T, r *redistest.Server) func(int) {
+			c := r.Client()
+			return func(i int) {
+				if i%300 != 7 {
+					return
+				}
+				owners, err := c.Keys(t.Context(), "*:owner").Result()
+				if err == nil && len(owners) > 0 {
+					err = c.Del(t.Context(), owners...).Err()
+				}
+				if err != nil {
+					t.Errorf("take the leases away: %v", err)
+				}
+			}
+		}},
+		{name: "three nodes, inbox in Redis, Redis restarted half-way", nodes: 3, redis: true, inbox: true, again: true, during: func(_ *testing.T, r *redistest.Server) func(int) {
+			var once sync.Once
+			return func(i int) {
+				if i > len(stream)/2 {
+					once.Do(func() {
+						r.Kill()
+						r.Start()
+					})
+				}
+			}
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			database := postgres.NewDatabase(t)
 			var server *redistest.Server
-			if tt.redis {
+			switch {
+			case tt.inbox:
+				server = redistest.New(t, "--appendonly", "yes", "--appendfsync", "always")
+			case tt.redis:
 				server = redistest.New(t)
 			}
 			var nodes []*streamNode
@@ -100,12 +139,25 @@ func TestStreamEverywhere(t *testing.T) {
 				if tt.redis {
 					c = sharedCache(t, server.URL())
 				}
-				nodes = append(nodes, startNode(t, fmt.Sprint("node", i), database, c))
+				if tt.inbox {
+					nodes = append(nodes, startNodeOnStreams(t, fmt.Sprint("node", i), database, server.URL(), c))
+				} else {
+					nodes = append(nodes, startNode(t, fmt.Sprint("node", i), database, c))
+				}
+				nodes[i].again = tt.again
 			}
 			makeStreamWorkspace(t, nodes[0].store)
 			var during func(int)
 			if tt.during != nil {
 				during = tt.during(t, server)
+			}
+			if tt.worker {
+				kill := startWorker(t, database, server.URL())
+				during = func(i int) {
+					if i > len(stream)/2 {
+						kill()
+					}
+				}
 			}
 			play(t, stream, nodes, during)
 			if d := diffRows(want, dumpStore(t, nodes[0].store)); d != "" {
@@ -118,6 +170,38 @@ func TestStreamEverywhere(t *testing.T) {
 			t.Errorf("a deadlock in the server's log:\n%s", log)
 		}
 	})
+}
+
+// startWorker starts civgate as a process beside the nodes of an inbox in Redis
+// and waits until it applies some of the shards. kill ends it as kill -9 does, once;
+// after that it does nothing.
+func startWorker(t *testing.T, database, redis string) (kill func()) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log output
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), asProgram+"=1", "CIVGATE_ADDR=127.0.0.1:0", "CIVGATE_DATA="+t.TempDir(),
+		"CIVGATE_DATABASE_URL="+database, "CIVGATE_REDIS_URL="+redis, "CIVGATE_INBOX=redis")
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = sync.OnceFunc(func() {
+		if err := cmd.Process.Kill(); err != nil {
+			t.Errorf("kill the worker: %v\n%s", err, log.String())
+		}
+		_ = cmd.Wait() // it tells of the kill
+	})
+	t.Cleanup(kill)
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(log.String(), "took a shard"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the worker has no shard:\n%s", log.String())
+		}
+	}
+	return kill
 }
 
 // sharedCache connects to Redis for one node; it ends with the test.

@@ -16,11 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.uber.org/zap"
 
+	"civgate/config"
 	"civgate/gateway"
 	"civgate/gateway/cache"
-	"civgate/gateway/inbox"
 	"civgate/gateway/store"
 )
 
@@ -37,6 +38,8 @@ type streamRequest struct {
 	at        time.Time
 	body      []byte
 	payloads  int
+	browser   string // of all payloads
+	message   string // id of the last payload; "" for a repeat, which changes nothing
 }
 
 // raceDetector says that all is ten times as slow.
@@ -47,27 +50,30 @@ const streamKey = "STREAM"
 func recordStream(seed uint64, payloads int) []streamRequest {
 	r := rand.New(rand.NewPCG(seed, seed))
 	const households = 150
-	start := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
-	sent := make([][][]byte, households) // bodies to repeat
+	// A second apart, and lately: a process with a clock of its own forgets message
+	// ids after a week.
+	start := time.Now().UTC().Truncate(time.Second).Add(-3 * time.Hour)
+	sent := make([][]streamRequest, households) // to repeat
 	var stream []streamRequest
 	id := 0
 	for n := 0; n < payloads; {
 		h := r.IntN(households)
 		req := streamRequest{household: h, at: start.Add(time.Duration(len(stream)) * time.Second)}
 		if old := sent[h]; len(old) > 0 && r.IntN(12) == 0 {
-			req.body = old[r.IntN(len(old))]
-			req.payloads = bytes.Count(req.body, []byte(`"apiKey"`))
+			again := old[r.IntN(len(old))]
+			req.body, req.browser, req.payloads = again.body, again.browser, again.payloads
 		} else {
 			// One visit: a browser, whoever sits at it, and some pages.
-			browser := fmt.Sprintf("h%03db%07d", h, r.IntN(4))
+			req.browser = fmt.Sprintf("h%03db%07d", h, r.IntN(4))
 			var items []string
 			for range 1 + r.IntN(8) {
 				id++
-				items = append(items, streamPayload(r, h, browser, id))
+				items = append(items, streamPayload(r, h, req.browser, id))
 			}
 			req.payloads = len(items)
+			req.message = streamMessage(id)
 			req.body = []byte("[" + strings.Join(items, ",") + "]")
-			sent[h] = append(sent[h], req.body)
+			sent[h] = append(sent[h], req)
 		}
 		n += req.payloads
 		stream = append(stream, req)
@@ -96,20 +102,50 @@ func streamPayload(r *rand.Rand, household int, browser string, id int) string {
 			fmt.Sprintf(`"company":{"name":"Household %d"}`, household), `"company":null`)
 	}
 	kind := []string{"page", "page", "page", "event", "product_event", "update", "reset"}[r.IntN(7)]
-	return fmt.Sprintf(`{%s,"$":{"id":"018f0000-0000-7000-8000-%012x","key":%q,"type":%q,"url":"https://h%d.test/%d","name":"add to cart","data":{"n":%d}}}`,
-		strings.Join(fields, ","), id, browser, kind, household, id%9, id)
+	return fmt.Sprintf(`{%s,"$":{"id":%q,"key":%q,"type":%q,"url":"https://h%d.test/%d","name":"add to cart","data":{"n":%d}}}`,
+		strings.Join(fields, ","), streamMessage(id), browser, kind, household, id%9, id)
 }
+
+func streamMessage(id int) string { return fmt.Sprintf("018f0000-0000-7000-8000-%012x", id) }
 
 // streamNode is one gateway of a set-up.
 type streamNode struct {
 	gateway *gateway.Gateway
-	inbox   *inbox.File
 	store   *store.Store
 	now     atomic.Int64 // its clock, in microseconds since 1970
+	// truth is the database of a node whose inbox keeps no order between browsers
+	// (see play); nil where it does. One goroutine uses it.
+	truth *pgx.Conn
+	// again says that the node's senders come again when they are told to.
+	again bool
 }
 
-// startNode starts a gateway on the database; it ends with the test.
+// startNode starts a gateway with an inbox of its own on the database; it ends
+// with the test.
 func startNode(t *testing.T, name, database string, c gateway.Cache) *streamNode {
+	t.Helper()
+	return startNodeWith(t, config.Default(), name, database, c)
+}
+
+// startNodeOnStreams is startNode with the inbox in Redis, which the nodes share.
+func startNodeOnStreams(t *testing.T, name, database, redis string, c gateway.Cache) *streamNode {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Inbox, cfg.RedisURL = "redis", redis
+	n := startNodeWith(t, cfg, name, database, c)
+	var err error
+	if n.truth, err = pgx.Connect(t.Context(), database); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.truth.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+func startNodeWith(t *testing.T, cfg config.Config, name, database string, c gateway.Cache) *streamNode {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &streamNode{}
@@ -117,23 +153,22 @@ func startNode(t *testing.T, name, database string, c gateway.Cache) *streamNode
 	if n.store, err = store.Open(ctx, database); err != nil {
 		t.Fatal(err)
 	}
-	position, err := n.store.InboxPosition(ctx, name)
-	if err != nil {
+	cfg.Data = t.TempDir()
+	a := &app{cfg: cfg, log: zap.NewNop(), node: name, store: n.store}
+	if err := a.openInbox(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if n.inbox, err = inbox.Open(ctx, filepath.Join(t.TempDir(), "inbox"), position, inbox.Options{}); err != nil {
-		t.Fatal(err)
-	}
+	file, _ := a.intake.(gateway.Inbox)
 	n.gateway = gateway.New(gateway.Config{
-		Store: n.store, Inbox: n.inbox, Cache: c, Log: zap.NewNop(), Node: name,
+		Store: n.store, Inbox: file, Intake: a.intake, Cache: c, Log: a.log, Node: name,
 		Now: func() time.Time { return time.UnixMicro(n.now.Load()) },
 	})
 	var run sync.WaitGroup
-	run.Go(func() { _ = n.gateway.Run(ctx) }) // it ends with ctx and for no other reason
+	run.Go(func() { _ = a.apply(ctx, n.gateway) }) // it ends with ctx and for no other reason
 	t.Cleanup(func() {
 		cancel()
 		run.Wait()
-		if err := n.inbox.Close(); err != nil {
+		if err := a.intake.Close(); err != nil {
 			t.Error(err)
 		}
 		if err := n.store.Close(); err != nil {
@@ -143,20 +178,37 @@ func startNode(t *testing.T, name, database string, c gateway.Cache) *streamNode
 	return n
 }
 
+// playTime bounds how long a set-up may take for anything.
+const playTime = 5 * time.Minute
+
 // play sends the stream to the nodes, each household to one of them, all nodes
 // at once, and waits until everything is visible. step is called by each node
 // after each request, nil for nothing.
+//
+// An inbox of shards keeps the order of one browser and none between browsers.
+// What becomes of a household that changes browsers depends on that order, so
+// there a household takes up another browser only when what it sent from the one
+// before is applied.
 func play(t *testing.T, stream []streamRequest, nodes []*streamNode, step func(i int)) {
 	t.Helper()
 	var run sync.WaitGroup
 	for i, n := range nodes {
 		run.Go(func() {
+			last := map[int]streamRequest{} // of each household
 			for k, req := range stream {
 				if req.household%len(nodes) != i {
 					continue
 				}
-				n.now.Store(req.at.UnixMicro())
-				results, _, err := n.gateway.Accept(context.Background(), gateway.Request{Body: req.body, IP: netip.MustParseAddr("192.0.2.1")})
+				if req.message != "" && n.truth != nil {
+					if before := last[req.household]; before.browser != req.browser {
+						if err := n.await(before); err != nil {
+							t.Errorf("before request %d: %v", k, err)
+							return
+						}
+					}
+					last[req.household] = req
+				}
+				results, err := n.offer(req)
 				if err != nil {
 					t.Errorf("request %d: %v", k, err)
 					return
@@ -170,10 +222,17 @@ func play(t *testing.T, stream []streamRequest, nodes []*streamNode, step func(i
 					step(k)
 				}
 			}
+			// What shards tell of what waits is a second old.
+			for _, req := range last {
+				if err := n.await(req); err != nil {
+					t.Errorf("at the end: %v", err)
+					return
+				}
+			}
 		})
 	}
 	run.Wait()
-	deadline := time.Now().Add(5 * time.Minute)
+	deadline := time.Now().Add(playTime)
 	for _, n := range nodes {
 		for n.gateway.Pending() > 0 {
 			if time.Now().After(deadline) {
@@ -181,6 +240,39 @@ func play(t *testing.T, stream []streamRequest, nodes []*streamNode, step func(i
 			}
 			time.Sleep(time.Millisecond)
 		}
+	}
+}
+
+// offer sends a request at its time, and again while it is refused for the
+// moment if the node's senders do that.
+func (n *streamNode) offer(req streamRequest) ([]gateway.Result, error) {
+	n.now.Store(req.at.UnixMicro())
+	for deadline := time.Now().Add(playTime); ; time.Sleep(20 * time.Millisecond) {
+		results, _, err := n.gateway.Accept(context.Background(), gateway.Request{Body: req.body, IP: netip.MustParseAddr("192.0.2.1")})
+		if gateway.CodeOf(err) != gateway.CodeUnavailable || !n.again || time.Now().After(deadline) {
+			return results, err
+		}
+	}
+}
+
+// await waits until a request is applied, by whichever node: the database knows
+// the id of its last message. What its browser sent before is then applied, too.
+func (n *streamNode) await(req streamRequest) error {
+	if req.message == "" {
+		return nil // there was none
+	}
+	const applied = `SELECT EXISTS (SELECT FROM messages WHERE workspace_id = (SELECT workspace_id FROM workspaces) AND id = $1::uuid)`
+	ctx, cancel := context.WithTimeout(context.Background(), playTime)
+	defer cancel()
+	for {
+		var done bool
+		if err := n.truth.QueryRow(ctx, applied, req.message).Scan(&done); err != nil {
+			return fmt.Errorf("wait for message %s: %w", req.message, err)
+		}
+		if done {
+			return nil
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 
