@@ -169,6 +169,17 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
+// tellsWhen reports whether the header Retry-After is what civgate promises with a 503: one whole number of seconds, at
+// least 1.
+func tellsWhen(h http.Header) bool {
+	v := h.Values("Retry-After")
+	if len(v) != 1 {
+		return false
+	}
+	s, err := strconv.ParseUint(v[0], 10, 31)
+	return err == nil && s >= 1
+}
+
 // errorKind names the kind of an error on the way to or from the server in a few words, for counting.
 func errorKind(err error) string {
 	var timeout net.Error

@@ -114,7 +114,7 @@ func (c *crashCmd) killing(ctx context.Context, s streams, g *gateway, l *load) 
 		return err
 	}
 	_, err = fmt.Fprintf(s.out, "%s payloads acknowledged, %s offered again, errors %v\n", thousands(r.Acked), thousands(r.Retries), r.Errors)
-	return err
+	return errors.Join(err, r.fault())
 }
 
 // killOnce lets the load run for a random time, kills the server, starts it again (every third time after killing it

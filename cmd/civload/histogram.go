@@ -7,7 +7,7 @@ import (
 
 // A histogram keeps durations in log-linear buckets: every power of two of nanoseconds is cut into subBuckets equal
 // parts, so a quantile is read at most 1/subBuckets (3 %) above the true value, whatever the range. The zero value is
-// empty and ready. It is not safe for concurrent use: each worker has its own and they are added up at the end.
+// empty and ready. It is not safe for concurrent use.
 type histogram struct {
 	counts [(64 - subBits) * subBuckets]uint64
 	total  uint64

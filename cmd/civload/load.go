@@ -53,7 +53,7 @@ type load struct {
 
 // counters are read by the progress line while the workers count.
 type counters struct {
-	requests, acked, refused, unknown, retries, warnings atomic.Int64
+	requests, acked, refused, unknown, retries, warnings, untold atomic.Int64
 }
 
 func newLoad(cfg loadConfig, t *target, l *ledger) (*load, error) {
@@ -85,8 +85,21 @@ type result struct {
 	Unknown  int64         // payloads never answered: stored or not
 	Retries  int64
 	Warnings int64
+	Untold   int64     // answers of 503 that don't tell when to come again
 	Latency  histogram // of the requests answered with 2xx
+	Times    *timeline // the same, by when they were answered
 	Errors   map[string]int64
+}
+
+// errUntold says that a server refused for the moment without the Retry-After that its clients go by.
+var errUntold = errors.New("503 without a Retry-After of whole seconds, 1 or more")
+
+// fault is what the server did wrong that needs no ledger to see; nil if nothing.
+func (r *result) fault() error {
+	if r.Untold > 0 {
+		return fmt.Errorf("%d answers of %w", r.Untold, errUntold)
+	}
+	return nil
 }
 
 // applied is the rate of payloads acknowledged and made visible, a second.
@@ -118,6 +131,9 @@ func (l *load) warmUp(ctx context.Context) (result, error) {
 	})
 	if r.Acked != l.cfg.Contacts {
 		return r, fmt.Errorf("create %d known contacts: %d acknowledged, %d refused, %d never answered: %v", l.cfg.Contacts, r.Acked, r.Refused, r.Unknown, r.Errors)
+	}
+	if err := r.fault(); err != nil {
+		return r, fmt.Errorf("create known contacts: %w", err)
 	}
 	return r, l.target.drained(ctx, l.cfg.DrainFor)
 }
@@ -161,12 +177,11 @@ type phase struct {
 
 func (l *load) drive(ctx context.Context, p phase) result {
 	before := l.count.snapshot()
-	workers := make([]*worker, l.cfg.Conns)
 	start := time.Now()
+	times := newTimeline(start)
 	var wg sync.WaitGroup
-	for i := range workers {
-		w := newWorker(l, i)
-		workers[i] = w
+	for i := range l.cfg.Conns {
+		w := newWorker(l, i, times)
 		wg.Go(func() {
 			if p.pick == nil {
 				w.tell(ctx, p.budget, p.array)
@@ -177,7 +192,7 @@ func (l *load) drive(ctx context.Context, p phase) result {
 	}
 	wg.Wait()
 	after := l.count.snapshot()
-	r := result{
+	return result{
 		Elapsed:  time.Since(start),
 		Requests: after.Requests - before.Requests,
 		Acked:    after.Acked - before.Acked,
@@ -185,18 +200,17 @@ func (l *load) drive(ctx context.Context, p phase) result {
 		Unknown:  after.Unknown - before.Unknown,
 		Retries:  after.Retries - before.Retries,
 		Warnings: after.Warnings - before.Warnings,
+		Untold:   after.Untold - before.Untold,
+		Latency:  times.total(),
+		Times:    times,
 		Errors:   l.errors.drain(),
 	}
-	for _, w := range workers {
-		r.Latency.add(&w.latency)
-	}
-	return r
 }
 
 func (c *counters) snapshot() result {
 	return result{
 		Requests: c.requests.Load(), Acked: c.acked.Load(), Refused: c.refused.Load(),
-		Unknown: c.unknown.Load(), Retries: c.retries.Load(), Warnings: c.warnings.Load(),
+		Unknown: c.unknown.Load(), Retries: c.retries.Load(), Warnings: c.warnings.Load(), Untold: c.untold.Load(),
 	}
 }
 
@@ -259,7 +273,7 @@ type worker struct {
 	load    *load
 	random  *rand.Rand
 	minter  minter
-	latency histogram
+	times   *timeline // of the phase
 	items   []item
 	text    []byte // the payloads of items, one after another
 	body    *body
@@ -292,7 +306,7 @@ const (
 const userAgent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36 civload/1"
 
 // newWorker makes a worker that sends to one node, and to the next when that fails.
-func newWorker(l *load, node int) *worker {
+func newWorker(l *load, node int, times *timeline) *worker {
 	header := http.Header{
 		"Content-Type": {"text/plain;charset=UTF-8"},
 		"Accept":       {"*/*"},
@@ -303,6 +317,7 @@ func newWorker(l *load, node int) *worker {
 	}
 	w := &worker{
 		load:    l,
+		times:   times,
 		random:  rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 		minter:  newMinter(),
 		body:    newBody(),
@@ -415,7 +430,8 @@ func (w *worker) attempt(ctx context.Context) (left int, wait time.Duration) {
 		return w.turnedDown(res)
 	}
 	w.body.wait()
-	w.latency.record(time.Since(start))
+	end := time.Now()
+	w.times.record(end, end.Sub(start))
 	l.count.requests.Add(1)
 	return w.accepted()
 }
@@ -470,7 +486,12 @@ func (w *worker) turnedDown(res *http.Response) (left int, wait time.Duration) {
 	if err := json.Unmarshal(w.answer.Bytes(), &answer); err == nil && answer.Error != nil {
 		code = answer.Error.Code
 	}
-	l.errors.add(fmt.Sprintf("%d %s", res.StatusCode, code))
+	kind := fmt.Sprintf("%d %s", res.StatusCode, code)
+	if res.StatusCode == http.StatusServiceUnavailable && !tellsWhen(res.Header) {
+		l.count.untold.Add(1)
+		kind += ", no Retry-After"
+	}
+	l.errors.add(kind)
 	if res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusRequestTimeout || res.StatusCode >= 500 {
 		return w.left(), retryAfter(res.Header, time.Now())
 	}

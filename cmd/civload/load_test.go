@@ -260,6 +260,54 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// A 503 must tell widgets when to come again, in the one way that all of them can read.
+func TestUntold(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		status int
+		header []string
+		untold bool
+	}{
+		{"a second", 503, []string{"1"}, false},
+		{"a minute", 503, []string{"60"}, false},
+		{"nothing", 503, nil, true},
+		{"empty", 503, []string{""}, true},
+		{"at once", 503, []string{"0"}, true},
+		{"the past", 503, []string{"-1"}, true},
+		{"a fraction", 503, []string{"1.5"}, true},
+		{"a unit", 503, []string{"1s"}, true},
+		{"a date", 503, []string{"Fri, 02 Jan 2026 03:04:15 GMT"}, true},
+		{"two of them", 503, []string{"1", "2"}, true},
+		{"another status", 500, nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newFakeServer(t)
+			s.answers = func(int64) (int, http.Header) { return tt.status, http.Header{"Retry-After": tt.header} }
+			l := testLoad(t, s, trafficFlags{Scenario: "new", Connections: 1, NoRetry: true})
+			r := l.run(t.Context(), newBudget(1, 0))
+			untold, kind := int64(0), fmt.Sprintf("%d code_%d", tt.status, tt.status)
+			if tt.untold {
+				untold, kind = 1, kind+", no Retry-After"
+			}
+			if r.Untold != untold || (r.fault() != nil) != tt.untold || errors.Is(r.fault(), errUntold) != tt.untold {
+				t.Errorf("%d untold, %v", r.Untold, r.fault())
+			}
+			if d := cmp.Diff(map[string]int64{kind: 1}, r.Errors); d != "" {
+				t.Error(d)
+			}
+			// The next phase counts its own.
+			s.mu.Lock()
+			s.answers = nil
+			s.mu.Unlock()
+			if r := l.run(t.Context(), newBudget(1, 0)); r.Untold != 0 || r.fault() != nil {
+				t.Errorf("afterwards %d untold, %v", r.Untold, r.fault())
+			}
+		})
+	}
+}
+
 func TestRetryAfterIsHonoured(t *testing.T) {
 	t.Parallel()
 	s := newFakeServer(t)
@@ -272,8 +320,8 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		return http.StatusOK, nil
 	}
 	l := testLoad(t, s, trafficFlags{Scenario: "new", Connections: 1, RetryFor: time.Minute})
-	if r := l.run(t.Context(), newBudget(1, 0)); r.Acked != 1 || r.Retries != 1 {
-		t.Errorf("%d acknowledged after %d retries", r.Acked, r.Retries)
+	if r := l.run(t.Context(), newBudget(1, 0)); r.Acked != 1 || r.Retries != 1 || r.Untold != 0 {
+		t.Errorf("%d acknowledged after %d retries, %d untold", r.Acked, r.Retries, r.Untold)
 	}
 	if pause := at[1].Sub(at[0]); pause < time.Second {
 		t.Errorf("came back after %v, was asked to wait a second", pause)

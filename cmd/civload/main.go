@@ -26,7 +26,10 @@
 // concurrency. It is not what visitors would see who come at a fixed rate: a stall delays -c requests here, but would
 // delay all that arrive meanwhile there ("coordinated omission"). Compare percentiles between runs, not with a rate.
 // What is not acknowledged (connection lost, 429, 503, any 5xx) is offered again with the same message id, with growing
-// pauses and after Retry-After, for -retry-for. What never was is "open": it may be stored or not, but not twice.
+// pauses and after Retry-After, for -retry-for. What never was is "open": it may be stored or not, but not twice. A 503
+// whose Retry-After is not a whole number of seconds, 1 or more, fails the run: widgets go by it. A run of some seconds
+// also tells the 99th percentile by time, for up to ten stretches, as a request counts where it was answered: a stall
+// shows as stretches without an answer and a long one at their end, and whether all is well again as the ones behind.
 // Accepted and applied payloads a second is acknowledged payloads divided by the time until the last answer plus the
 // time until inbox_pending is 0.
 //
@@ -227,15 +230,16 @@ func (c *runCmd) Run(ctx context.Context, s streams) error {
 	if err := errors.Join(r.write(s.out, ctx.Err() == nil), watched.write(s.out, r.Acked)); err != nil {
 		return err
 	}
+	err = r.fault()
 	switch {
 	case ctx.Err() != nil:
-		return errors.New("interrupted, nothing verified")
+		err = errors.Join(err, errors.New("interrupted, nothing verified"))
 	case c.Verify:
-		return report(ctx, s, t, c.RESTToken, l.ledger)
+		err = errors.Join(err, report(ctx, s, t, c.RESTToken, l.ledger))
 	case r.Acked == 0:
-		return errors.New("nothing was acknowledged")
+		err = errors.Join(err, errors.New("nothing was acknowledged"))
 	}
-	return nil
+	return err
 }
 
 // timed runs the warm-up and the measured phase with the progress line, and waits for everything to be visible.

@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -84,6 +86,49 @@ func TestRunFailsOnALostPayload(t *testing.T) {
 	status, out, errs := civload(t, "--url", s.url, "--api-key", fakeAPIKey, "--rest-token", fakeToken, "--scenario", "new", "-n", "100", "-c", "4", "--verify")
 	if status != exitFault || !strings.Contains(out, "NOT VERIFIED") || !strings.Contains(errs, errNotVerified.Error()) {
 		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+}
+
+func TestRunFailsOnRefusalsThatTellNothing(t *testing.T) {
+	t.Parallel()
+	s := newFakeServer(t)
+	s.answers = func(n int64) (int, http.Header) {
+		if n == 33 {
+			return http.StatusServiceUnavailable, nil
+		}
+		return http.StatusOK, nil
+	}
+	for _, sc := range []string{"new", "mixed"} { // in the load itself, and among the people who are made before
+		s.mu.Lock()
+		s.requests = 0
+		s.mu.Unlock()
+		status, out, errs := civload(t, "-url", s.url, "-api-key", fakeAPIKey, "-rest-token", fakeToken, "-scenario", sc, "-contacts", "2000", "-n", "100", "-c", "4", "-verify")
+		if status != exitFault || !strings.Contains(errs, errUntold.Error()) {
+			t.Errorf("%s: status %d\n%s%s", sc, status, out, errs)
+		}
+		if sc == "new" && (!strings.Contains(out, "503 code_503, no Retry-After") || !strings.Contains(out, "VERIFIED")) {
+			t.Errorf("output does not tell:\n%s", out)
+		}
+	}
+}
+
+// A long run is told by time, a short one is not.
+func TestReportByTime(t *testing.T) {
+	t.Parallel()
+	start := time.Now()
+	times := newTimeline(start)
+	for i := range 100 {
+		times.record(start.Add(time.Duration(i)*100*time.Millisecond), 2*time.Millisecond)
+	}
+	for elapsed, want := range map[time.Duration]bool{longRun: true, longRun - 1: false} {
+		r := result{Elapsed: elapsed, Latency: times.total(), Times: times}
+		var out strings.Builder
+		if err := r.write(&out, true); err != nil {
+			t.Fatal(err)
+		}
+		if got := regexp.MustCompile(`(?m)^p99 by time    (2\.0  ){10}ms, each of 1\.\d\d s$`).MatchString(out.String()); got != want {
+			t.Errorf("%v: told by time %v, want %v:\n%s", elapsed, got, want, out.String())
+		}
 	}
 }
 

@@ -12,12 +12,18 @@ import (
 	"time"
 )
 
+// longRun is from which length on a run is also told by time.
+const longRun = 4 * time.Second
+
 // write prints the outcome of a timed phase for people.
 func (r *result) write(w io.Writer, drained bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "acknowledged   %s payloads in %s requests, %.2f s\n", thousands(r.Acked), thousands(r.Requests), r.Elapsed.Seconds())
 	fmt.Fprintf(&b, "rate           %s requests/s, %s payloads/s\n", thousands(int64(perSecond(r.Requests, r.Elapsed))), thousands(int64(perSecond(r.Acked, r.Elapsed))))
 	fmt.Fprintf(&b, "latency        p50 %s  p99 %s  p99.9 %s  max %s\n", millis(r.Latency.quantile(0.5)), millis(r.Latency.quantile(0.99)), millis(r.Latency.quantile(0.999)), millis(r.Latency.max))
+	if r.Elapsed >= longRun {
+		fmt.Fprintf(&b, "p99 by time    %s\n", r.Times.p99())
+	}
 	if drained {
 		fmt.Fprintf(&b, "visible after  %s more: accepted and applied %s payloads/s\n", millis(r.Drain), thousands(int64(r.applied())))
 	}
