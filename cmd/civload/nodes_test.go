@@ -107,6 +107,25 @@ func (n *nodes) readyz(g *gateway) (int, string) {
 	return res.StatusCode, string(body)
 }
 
+// unready waits until all nodes tell balancers that they can't take payloads.
+func (n *nodes) unready() {
+	n.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		left := len(n.nodes)
+		for _, g := range n.nodes {
+			if status, _ := n.readyz(g); status == http.StatusServiceUnavailable {
+				left--
+			}
+		}
+		if left == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatalf("%d nodes still say that they are ready", left)
+		}
+	}
+}
+
 // metrics reads what a node counts, by name; those with labels are left out.
 func (n *nodes) metrics(g *gateway) map[string]float64 {
 	n.t.Helper()
@@ -308,6 +327,7 @@ func TestFaults(t *testing.T) {
 		name    string
 		environ []string
 		kills   bool // a node, whose connections are lost then
+		refuses bool // some payloads must be refused meanwhile
 		fault   func(t *testing.T, n *nodes)
 	}{
 		{name: "a node is killed", kills: true, fault: func(t *testing.T, n *nodes) {
@@ -377,6 +397,12 @@ func TestFaults(t *testing.T) {
 			time.Sleep(300 * time.Millisecond)
 			n.redis.Start()
 		}},
+		{name: "inbox in Redis, Redis is away", environ: []string{"CIVGATE_INBOX=redis"}, refuses: true, fault: func(_ *testing.T, n *nodes) {
+			n.redis.Stop()
+			n.unready()
+			time.Sleep(away)
+			n.redis.Start()
+		}},
 		{name: "inbox in Redis, PostgreSQL restarts", environ: []string{"CIVGATE_INBOX=redis"}, fault: func(t *testing.T, n *nodes) { n.postgres.Restart(t) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -421,6 +447,9 @@ func TestFaults(t *testing.T) {
 				p99(&before), p99(&r), p99(&after), after.Drain.Round(time.Millisecond), p99(&later), r.Acked, r.Retries, r.Errors, r.Times.p99())
 			if r.Refused+r.Unknown+r.Untold > 0 || r.Acked < 200 {
 				t.Errorf("%d refused, %d never answered, %d answers of 503 tell nothing, %d acknowledged: %v", r.Refused, r.Unknown, r.Untold, r.Acked, r.Errors)
+			}
+			if tt.refuses && r.Errors["503 unavailable"] == 0 {
+				t.Errorf("nothing was refused: %v", r.Errors)
 			}
 			for kind := range r.Errors {
 				if kind != "503 unavailable" && !(tt.kills && strings.HasPrefix(kind, "connection ")) {
