@@ -302,6 +302,49 @@ func TestRushOfACompany(t *testing.T) {
 	}
 }
 
+// TestOldestOverNodes: an e-mail finds the oldest of the contacts that have it,
+// also where the node that made it holds higher ids than others.
+func TestOldestOverNodes(t *testing.T) {
+	t.Parallel()
+	database := pgtest.Start(t).NewDatabase(t)
+	start := time.Now().UTC().Truncate(time.Second)
+	var nodes []*streamNode
+	for i := range 2 {
+		nodes = append(nodes, startNode(t, fmt.Sprint("node", i), database, cache.New(1000)))
+	}
+	makeStreamWorkspace(t, nodes[0].store)
+	for i, step := range []struct {
+		node int
+		who  string
+	}{
+		{1, `"user_id":"somebody"`}, // the node has ids now
+		{0, `"user_id":"old","email":"shared@acme.test"`},
+		{1, `"user_id":"young","email":"shared@acme.test"`},
+		{0, `"email":"shared@acme.test"`},
+	} {
+		body := fmt.Appendf(nil, `{"apiKey":%q,%s,"$":{"id":%q,"key":"browser%05d","type":"page"}}`, streamKey, step.who, streamMessage(i), i)
+		play(t, []streamRequest{{at: start.Add(time.Duration(i) * time.Second), body: body}}, nodes[step.node:step.node+1], nil)
+	}
+	all, err := nodes[0].store.Workspaces(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	contact := func(key string) *gateway.ContactView {
+		c, err := nodes[0].store.ContactByKey(t.Context(), all[0].ID, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	old, young := contact("browser00001"), contact("browser00002")
+	if old.ID < young.ID {
+		t.Errorf("the ids %d and %d prove nothing", old.ID, young.ID)
+	}
+	if got := contact("browser00003"); got.CustomID != "old" {
+		t.Errorf("the e-mail found %q", got.CustomID)
+	}
+}
+
 // TestNodesStartTogether: five nodes on an empty database make one workspace,
 // and one owner, and a stranger's payload finds its way through any of them.
 func TestNodesStartTogether(t *testing.T) {
