@@ -49,6 +49,9 @@ type inboxTool struct {
 }
 
 func (c *inboxCommand) run(ctx context.Context, command string, cfg config.Config, out io.Writer) (err error) {
+	if c.Refuse.Limit < 1 && strings.HasPrefix(command, "inbox refused") {
+		return usagef("--limit: it must be 1 or more")
+	}
 	st, err := openStore(ctx, cfg)
 	if err != nil {
 		return err
