@@ -397,6 +397,10 @@ func TestStopWhileLocked(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	var out, errs output
+	if code := run(context.Background(), []string{"export", "-"}, []string{"CIVGATE_DATA=" + data}, &out, &errs); code != exitOK || !strings.Contains(errs.String(), "not in the export: 20 payloads that wait in ") {
+		t.Errorf("export: %d %s", code, &errs)
+	}
 	q := launch(t, data)
 	if out := q.stdout.String(); !strings.Contains(out, "20 payloads that were accepted before are being applied now.") {
 		t.Error(out)

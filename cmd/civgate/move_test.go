@@ -9,6 +9,21 @@ import (
 	"testing"
 )
 
+// TestNumbers: what is told of one payload is not told of several.
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ got, want string }{
+		{waiting(1), "1 payload that waits"},
+		{waiting(2), "2 payloads that wait"},
+		{beingApplied(1), "1 payload that was accepted before is being applied now."},
+		{beingApplied(2), "2 payloads that were accepted before are being applied now."},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%q, want %q", tt.got, tt.want)
+		}
+	}
+}
+
 // TestMove takes an instance from one folder to another and goes on there.
 func TestMove(t *testing.T) {
 	t.Parallel()
