@@ -59,7 +59,7 @@ func TestMove(t *testing.T) {
 	if code != exitOK || imported != exported {
 		t.Fatalf("import: %d %s\nexported\n%s\nimported\n%s", code, errs, exported, imported)
 	}
-	if code, _, errs := civgate(to, "import-store", file); code != exitFailed || !strings.Contains(errs, "an empty one") {
+	if code, _, errs := civgate(to, "import-store", file); code != exitFailed || !strings.Contains(errs, "the database is not empty (workspaces: 1): an export goes into an empty one") {
 		t.Errorf("import once more: %d %s", code, errs)
 	}
 	if code, out, errs := civgate(to, "export", "-"); code != exitOK || errs != exported || !strings.HasPrefix(out, `{"civgate":"export"`) {
