@@ -404,13 +404,13 @@ type probing struct {
 // startProbe starts a look at the disk, which Close waits for. The caller holds
 // mu, and the inbox is not closed.
 func (f *File) startProbe() *probing {
-	p, broken := &probing{done: make(chan struct{})}, f.broken
+	p, failed := &probing{done: make(chan struct{})}, f.failed
 	f.probing = p
 	f.probes.Go(func() {
 		p.err = probe(f.dir)
 		f.mu.Lock()
 		f.probing = nil
-		if p.err == nil && f.broken == broken {
+		if p.err == nil && f.failed.Equal(failed) { // no commit failed meanwhile
 			f.broken = nil
 		}
 		f.mu.Unlock()
