@@ -10,24 +10,27 @@
 //     environment: a misspelt CIVGATE_TRUSTED_PROXY must not go unnoticed.
 //   - One name a setting, three spellings: trusted_proxies in the file,
 //     CIVGATE_TRUSTED_PROXIES in the environment, --trusted-proxies as a flag.
+//   - One meaning a value, wherever it is written: the file's are taken as the
+//     texts that they are, and read as those of a flag. YAML's own types would make
+//     1.2345678901234568e+29 of a token of 30 digits, 83 of 0123, and 1 of true.
+//   - Errors never repeat a value that may be a secret (a token, a password, a
+//     URL with one), nor anything of a file that can't be read.
 package config
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/env/v2"
-	"github.com/knadh/koanf/providers/file"
 	"github.com/knadh/koanf/v2"
 )
 
@@ -57,7 +60,8 @@ type Config struct {
 	LimitKey       float64       `koanf:"limit_key" help:"Payloads a second for one apiKey, sustained; ten times as many at once."`
 	MaxPending     int           `koanf:"max_pending" help:"Payloads that may wait in the inbox before new ones get 503."`
 	CacheSize      int           `koanf:"cache_size" help:"Browsers whose contact is remembered in memory."`
-	DrainTimeout   time.Duration `koanf:"drain_timeout" help:"How long a stop waits for requests and for the inbox."`
+	DrainDelay     time.Duration `koanf:"drain_delay" help:"How long a stop goes on taking requests while /readyz already says 503, so that a balancer looks elsewhere first."`
+	DrainTimeout   time.Duration `koanf:"drain_timeout" help:"How long a stop then waits for requests and for the inbox; it ends 3 s later at most, and what waits still is applied at the next start."`
 	LogLevel       string        `koanf:"log_level" help:"debug, info, warn or error."`
 	LogFormat      string        `koanf:"log_format" help:"text or json."`
 	MetricsAddr    string        `koanf:"metrics_addr" help:"Address on which Prometheus finds /metrics, such as 127.0.0.1:9090. Default: off."`
@@ -105,15 +109,19 @@ func Load(path string, environ []string, flags map[string]string) (Config, error
 		known[f.Tag.Get("koanf")] = f.Type
 	}
 	if path != "" {
-		if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				return Config{}, fmt.Errorf("config file %s does not exist", path)
-			}
-			return Config{}, fmt.Errorf("config file %s: %w", path, err)
+		settings, err := readFile(path, func(name string) bool { return known[name] != nil })
+		if err != nil {
+			return Config{}, err
 		}
-		for _, name := range k.Keys() {
-			if known[name] == nil {
-				return Config{}, fmt.Errorf("%s: there is no setting %q", path, name)
+		for name, value := range settings {
+			if text, ok := value.(string); ok && known[name].Kind() == reflect.Slice {
+				value = splitList(text)
+			}
+			if _, ok := value.([]string); ok && known[name].Kind() != reflect.Slice {
+				return Config{}, fmt.Errorf("%s: it is one value, not a list: put it in quotes", name)
+			}
+			if err := k.Set(name, value); err != nil {
+				return Config{}, fmt.Errorf("%s: %w", name, err)
 			}
 		}
 	}
@@ -164,12 +172,16 @@ func Load(path string, environ []string, flags map[string]string) (Config, error
 		if err := one.Set(name, k.Get(name)); err != nil {
 			return Config{}, fmt.Errorf("%s: %w", name, err)
 		}
-		if err := one.Unmarshal("", &c); err != nil {
-			return Config{}, fmt.Errorf("%s: %q is not a %s", name, k.String(name), kindName(known[name]))
+		text := k.String(name)
+		if err := one.Unmarshal("", &c); err != nil || known[name].Kind() == reflect.Int && octal.MatchString(text) {
+			return Config{}, fmt.Errorf("%s: %q is not a %s", name, text, kindName(known[name]))
 		}
 	}
 	return c, c.Validate()
 }
+
+// octal are numbers that would be read to the base of eight.
+var octal = regexp.MustCompile(`^[+-]?0[0-9_]`)
 
 // serviceLink is what follows the name of a service in the variables that
 // Kubernetes, and Docker for links, set in every container beside it.
@@ -196,7 +208,7 @@ func kindName(t reflect.Type) string {
 	case t == reflect.TypeFor[time.Duration]():
 		return `duration such as "20s"`
 	case t.Kind() == reflect.Bool:
-		return "yes or no (true, false)"
+		return "switch: write true or false"
 	case t.Kind() == reflect.Int:
 		return "whole number"
 	case t.Kind() == reflect.Float64:
@@ -217,7 +229,7 @@ func (c *Config) Validate() error {
 	bad := func(name, format string, args ...any) error {
 		return fmt.Errorf("%s: "+format, append([]any{name}, args...)...)
 	}
-	if _, _, err := net.SplitHostPort(c.Addr); err != nil {
+	if !isAddr(c.Addr) {
 		return bad("addr", "%q is not an address such as :8080 or 127.0.0.1:8080", c.Addr)
 	}
 	if c.Data == "" {
@@ -245,8 +257,8 @@ func (c *Config) Validate() error {
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
 		// Paths go behind it and it goes into an attribute of the snippet.
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || strings.ContainsAny(c.PublicURL, "?#\"'<>") {
-			if u != nil && u.User != nil {
+		if err != nil || !isHost(u) || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || strings.ContainsAny(c.PublicURL, "?#\"'<>") {
+			if strings.Contains(c.PublicURL, "@") {
 				return bad("public_url", "it is printed in the snippet; leave the name and the password out")
 			}
 			return bad("public_url", "%q is not an address such as https://civ.example.com", c.PublicURL)
@@ -300,8 +312,11 @@ func (c *Config) Validate() error {
 	if c.CacheSize < 100 {
 		return bad("cache_size", "it must be 100 or more")
 	}
-	if c.DrainTimeout <= 0 {
-		return bad("drain_timeout", "it must be above 0")
+	if c.DrainDelay < 0 || c.DrainDelay > maxDrainDelay {
+		return bad("drain_delay", "it must be 0s to %s", maxDrainDelay)
+	}
+	if c.DrainTimeout <= 0 || c.DrainTimeout > maxDrainTimeout {
+		return bad("drain_timeout", "it must be above 0s and at most %s", maxDrainTimeout)
 	}
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":
@@ -311,20 +326,71 @@ func (c *Config) Validate() error {
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return bad("log_format", "%q is neither text nor json", c.LogFormat)
 	}
-	if _, _, err := net.SplitHostPort(c.MetricsAddr); c.MetricsAddr != "" && err != nil {
+	if c.MetricsAddr != "" && !isAddr(c.MetricsAddr) {
 		return bad("metrics_addr", "%q is not an address such as 127.0.0.1:9090", c.MetricsAddr)
 	}
 	if c.MetricsToken != "" && !isKey(c.MetricsToken, 20, 128) {
 		return bad("metrics_token", "use 20 to 128 letters, digits, - or _")
 	}
 	if c.DebugAddr != "" {
-		host, _, err := net.SplitHostPort(c.DebugAddr)
+		host, _, _ := net.SplitHostPort(c.DebugAddr) // isAddr says whether that went well
 		ip := net.ParseIP(host)
-		if err != nil || ip == nil || !ip.IsLoopback() {
+		if !isAddr(c.DebugAddr) || ip == nil || !ip.IsLoopback() {
 			return bad("debug_addr", "%q is not a loopback address such as 127.0.0.1:6060", c.DebugAddr)
 		}
 	}
+	taken := map[string]string{}
+	for _, a := range []struct{ name, addr string }{{"addr", c.Addr}, {"metrics_addr", c.MetricsAddr}, {"debug_addr", c.DebugAddr}} {
+		if a.addr == "" || strings.HasSuffix(a.addr, ":0") { // the system chooses
+			continue
+		}
+		if other := taken[a.addr]; other != "" {
+			return bad(a.name, "%q is that of %s: use another port", a.addr, other)
+		}
+		taken[a.addr] = a.name
+	}
 	return nil
+}
+
+// The bounds of what a stop may take: whoever stops civgate should not come to
+// wonder whether it does.
+const (
+	maxDrainDelay   = 5 * time.Minute
+	maxDrainTimeout = time.Hour
+)
+
+// isAddr reports whether s is an address to listen on: a port (a number, or the
+// name of a service) and, in front of it, nothing, an IP address, or what may be
+// the name of a host. It asks nobody.
+func isAddr(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil || port == "" {
+		return false
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return false
+	}
+	if host == "" {
+		return true
+	}
+	_, err = netip.ParseAddr(host)
+	return err == nil || hostName.MatchString(host)
+}
+
+// hostName is what may be the name of a host: its last part has a letter, or it
+// would be a mistyped IP address.
+var hostName = regexp.MustCompile(`^([A-Za-z0-9_-]+\.)*[A-Za-z0-9_-]*[A-Za-z][A-Za-z0-9_-]*\.?$`)
+
+// isHost reports whether a URL names a host, and, if any, a port that there is.
+func isHost(u *url.URL) bool {
+	if u.Hostname() == "" || strings.HasSuffix(u.Host, ":") {
+		return false
+	}
+	if u.Port() == "" {
+		return true
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && n > 0
 }
 
 func isKey(s string, least, most int) bool {
@@ -339,11 +405,13 @@ func isKey(s string, least, most int) bool {
 // SQLitePath returns the path of the SQLite file; an error unless the data is in
 // one.
 func (c *Config) SQLitePath() (string, error) {
-	switch scheme, rest, ok := strings.Cut(c.DatabaseURL, ":"); {
-	case c.DatabaseURL == "":
+	if c.DatabaseURL == "" {
 		return filepath.Join(c.Data, "civgate.db"), nil
-	case ok && scheme == "sqlite" && strings.TrimPrefix(rest, "//") != "":
-		return strings.TrimPrefix(rest, "//"), nil
+	}
+	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
+		if path = strings.TrimPrefix(path, "//"); path != "" && !strings.HasSuffix(path, "/") {
+			return path, nil
+		}
 	}
 	// The text may hold a password: it is not repeated.
 	return "", errors.New("database_url: it is neither of the form sqlite:PATH nor postgres://USER:PASSWORD@HOST/DATABASE")

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,6 +98,24 @@ func TestLoadNamesTheSetting(t *testing.T) {
 		{name: "profiler for all", env: []string{"CIVGATE_DEBUG_ADDR=:6060"}, want: "debug_addr"},
 		{name: "unknown variable", env: []string{"CIVGATE_TRUSTED_PROXY=::1"}, want: "CIVGATE_TRUSTED_PROXY"},
 		{name: "unknown flag", flags: map[string]string{"no_such": "1"}, want: "no-such"},
+		{name: "port that there isn't", env: []string{"CIVGATE_ADDR=127.0.0.1:99999"}, want: "addr"},
+		{name: "no port", env: []string{"CIVGATE_ADDR=127.0.0.1:"}, want: "addr"},
+		{name: "URL as address", env: []string{"CIVGATE_ADDR=http://127.0.0.1"}, want: "addr"},
+		{name: "mistyped IP address", env: []string{"CIVGATE_ADDR=127.0.0.256:80"}, want: "addr"},
+		{name: "address with a space", env: []string{"CIVGATE_ADDR=my host:80"}, want: "addr"},
+		{name: "metrics port that there isn't", env: []string{"CIVGATE_METRICS_ADDR=:-1"}, want: "metrics_addr"},
+		{name: "metrics where all else is", env: []string{"CIVGATE_ADDR=:9090", "CIVGATE_METRICS_ADDR=:9090"}, want: "metrics_addr"},
+		{name: "profiler where the metrics are", env: []string{"CIVGATE_METRICS_ADDR=127.0.0.1:9090", "CIVGATE_DEBUG_ADDR=127.0.0.1:9090"}, want: "debug_addr"},
+		{name: "profiler port that there isn't", env: []string{"CIVGATE_DEBUG_ADDR=127.0.0.1:66666"}, want: "debug_addr"},
+		{name: "public url without a host", env: []string{"CIVGATE_PUBLIC_URL=https://:443"}, want: "public_url"},
+		{name: "public url with a port that there isn't", env: []string{"CIVGATE_PUBLIC_URL=https://civ.example.com:99999"}, want: "public_url"},
+		{name: "public url that can't be read, with a password", env: []string{"CIVGATE_PUBLIC_URL=https://me:secret%zz@civ.example.com"}, want: "public_url"},
+		{name: "SQLite without a file", env: []string{"CIVGATE_DATABASE_URL=sqlite:///"}, want: "database_url"},
+		{name: "SQLite in a folder", env: []string{"CIVGATE_DATABASE_URL=sqlite:/data/"}, want: "database_url"},
+		{name: "drain delay below 0", env: []string{"CIVGATE_DRAIN_DELAY=-1s"}, want: "drain_delay"},
+		{name: "drain delay without end", env: []string{"CIVGATE_DRAIN_DELAY=1h"}, want: "drain_delay"},
+		{name: "drain timeout without end", env: []string{"CIVGATE_DRAIN_TIMEOUT=1000h"}, want: "drain_timeout"},
+		{name: "octal number", env: []string{"CIVGATE_MAX_PENDING=0500"}, want: "max_pending"},
 		{name: "unknown in file", file: bad, want: "adress"},
 		{name: "broken file", file: broken, want: broken},
 		{name: "no file", file: filepath.Join(dir, "none.yaml"), want: "none.yaml"},
@@ -182,6 +201,102 @@ func TestExample(t *testing.T) {
 	d := config.Default()
 	if c.Addr != d.Addr || c.Data != d.Data || c.MaxPending != d.MaxPending || c.LimitIP != d.LimitIP || c.DrainTimeout != d.DrainTimeout || c.Demo != d.Demo {
 		t.Errorf("the example differs from the defaults:\n%+v\n%+v", c, d)
+	}
+}
+
+// TestFileAsWritten: what YAML takes for a number, a switch or a date is the text
+// that was written, as it is in the environment.
+func TestFileAsWritten(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		line, want string // want: "" for what is not set
+	}{
+		{"api_key: 0123", "0123"},
+		{"api_key: 1e55", "1e55"},
+		{"api_key: 0x1F", "0x1F"},
+		{"api_key: 1_000", "1_000"},
+		{"api_key: 123456789012345678901234567890", "123456789012345678901234567890"},
+		{"api_key: yes_", "yes_"},
+		{"api_key: true", "true"},
+		{"api_key: 2026-01-02", "2026-01-02"},
+		{"api_key: \"0123\"", "0123"},
+		{"api_key: !!str 0123", "0123"},
+		{"api_key: null", ""},
+		{"api_key:", ""},
+		{"other: &a 0777\napi_key: *a", ""},
+		{"rest_token: &a 01234567890123456789\napi_key: *a", "01234567890123456789"},
+		{"# nothing", ""},
+		{"", ""},
+		{"---", ""},
+	} {
+		path := filepath.Join(t.TempDir(), "c.yaml")
+		write(t, path, tt.line+"\n")
+		c, err := config.Load(path, nil, nil)
+		if c.APIKey != tt.want {
+			t.Errorf("%q gives %q (%v), want %q", tt.line, c.APIKey, err, tt.want)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	write(t, path, "demo: false\nlimit_ip: 0.5\nmax_pending: 1000\ndrain_delay: 5s\ntrusted_proxies: 10.0.0.0/8, 192.0.2.7\nmetrics_token: 12345678901234567890123\n")
+	c, err := config.Load(path, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Demo || c.LimitIP != 0.5 || c.MaxPending != 1000 || c.DrainDelay != 5*time.Second || len(c.TrustedProxies) != 2 || c.MetricsToken != "12345678901234567890123" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestErrorsKeepSecrets gives every setting that may be secret in every way that
+// does not work: what was given is never repeated, the file and the line are.
+func TestErrorsKeepSecrets(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2"
+	for _, name := range []string{"rest_token", "admin_password", "metrics_token", "database_url", "redis_url", "public_url"} {
+		for _, form := range []string{
+			"%s: [hunter2]", "%s: {a: hunter2}", "%s: !hunter2 a", "%s: !a hunter2", "%s: *hunter2", "%s:hunter2", "%s:hunter2: a", "%s=hunter2",
+			"%s: @hunter2", "%s: `hunter2", "%s: %%hunter2", "%s: \"hunter2", "%s: 'hunter2' hunter2", "%s: a: hunter2", "%s: hunter2\n%[1]s: hunter2",
+			"%s: !!binary hunter2", "%s: !!int hunter2", "%s: - hunter2", "%s: ? hunter2", "%s: \"\\hunter2\"", "%s: http://me:hunter2@h:port/",
+			"%s: postgre://me:hunter2@h/d", "%s: {hunter2", "%s: |hunter2", "- %s: hunter2", "%s: [[hunter2]]", "<<: {%s: hunter2}",
+		} {
+			path := filepath.Join(t.TempDir(), "c.yaml")
+			line := fmt.Sprintf(form, name)
+			write(t, path, line+"\n")
+			_, err := config.Load(path, nil, nil)
+			if err == nil {
+				t.Errorf("%q was taken", line)
+			} else if msg := err.Error(); strings.Contains(msg, secret) || strings.Contains(msg, "\n") || !strings.HasPrefix(msg, "admin_email: ") && !strings.Contains(msg, name+":") && !strings.Contains(msg, path) {
+				t.Errorf("%q: %s", line, msg)
+			}
+		}
+		for _, value := range []string{secret, "a " + secret, "mysql://me:" + secret + "@h/d", "https://me:" + secret + "%zz@h"} {
+			if name == "public_url" && !strings.Contains(value, "@") || name == "admin_password" {
+				continue // no secret, and taken
+			}
+			for _, given := range []struct {
+				env   []string
+				flags map[string]string
+			}{
+				{env: []string{config.Prefix + strings.ToUpper(name) + "=" + value}},
+				{flags: map[string]string{name: value}},
+			} {
+				if _, err := config.Load("", given.env, given.flags); err == nil {
+					t.Errorf("%s: %q was taken", name, value)
+				} else if msg := err.Error(); strings.Contains(msg, secret) || !strings.HasPrefix(msg, name+": ") {
+					t.Errorf("%s: %q: %s", name, value, msg)
+				}
+			}
+		}
+	}
+}
+
+// TestFileIsBounded: whatever is no file of settings is not read whole.
+func TestFileIsBounded(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	write(t, path, "#"+strings.Repeat(" ", 1<<20))
+	if _, err := config.Load(path, nil, nil); err == nil || !strings.Contains(err.Error(), "larger") {
+		t.Error(err)
 	}
 }
 

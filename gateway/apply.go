@@ -36,6 +36,7 @@ func (g *Gateway) Run(ctx context.Context) error { return g.RunShard(ctx, g.node
 // the name. Several may run at once; one batch at a time is applied.
 func (g *Gateway) RunShard(ctx context.Context, name string, inbox Inbox) error {
 	s := &shard{gateway: g, name: name, inbox: inbox}
+	defer s.settled()
 	var pace pace
 	for {
 		entries, err := inbox.Next(ctx, maxBatch)
@@ -45,17 +46,17 @@ func (g *Gateway) RunShard(ctx context.Context, name string, inbox Inbox) error 
 		if err != nil {
 			// The inbox gives out the same entries when they can be read again.
 			g.log.Error("reading the inbox", zap.Error(err))
+			g.waiting.LoadOrStore(name, wait{since: g.now(), unread: inbox})
 			if !sleep(ctx, maxPause) {
 				return ctx.Err()
 			}
 			continue
 		}
-		g.waiting.Store(name, entries[0].At)
-		err = s.applyAll(ctx, entries)
-		g.waiting.Delete(name)
-		if err != nil {
+		g.waiting.Store(name, wait{since: entries[0].At})
+		if err := s.applyAll(ctx, entries); err != nil {
 			return err
 		}
+		s.settled()
 		if d := pace.rest(len(entries), time.Now()); d > 0 && !sleep(ctx, d) {
 			return ctx.Err()
 		}
@@ -68,6 +69,12 @@ type shard struct {
 	gateway *Gateway
 	name    string
 	inbox   Inbox
+}
+
+// settled tells Lag and Check that nothing of the shard waits to be applied.
+func (s *shard) settled() {
+	s.gateway.waiting.Delete(s.name)
+	s.gateway.failing.Delete(s.name)
 }
 
 // A commit costs the same for one payload and for many that fall on the same
@@ -118,6 +125,7 @@ func (s *shard) applyAll(ctx context.Context, entries []*Entry) error {
 		g.observe.Retried(code)
 		switch code {
 		case CodeUnavailable:
+			g.failing.Store(s.name, err)
 		case CodeConflict:
 			if conflicts++; conflicts == maxConflicts {
 				return s.applyApart(ctx, entries, err)
@@ -164,6 +172,7 @@ func (s *shard) applyApart(ctx context.Context, entries []*Entry, cause error) e
 			return nil
 		}
 		g.log.Error("setting a payload aside", zap.Int64("seq", e.Seq), zap.Error(err))
+		g.failing.Store(s.name, err)
 		if !sleep(ctx, pause) {
 			return ctx.Err()
 		}

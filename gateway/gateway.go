@@ -50,7 +50,18 @@ type Gateway struct {
 	applying   sync.Mutex // held while a batch is applied: one at a time
 	defs       sync.Map   // WorkspaceID -> defSet, replaced whole
 	applied    atomic.Pointer[chan struct{}]
-	waiting    sync.Map // name of a shard -> when the first payload of its batch under way was accepted
+	waiting    sync.Map // name of a shard -> wait
+	failing    sync.Map // name of a shard -> why the batch under way could not be applied when it was last tried
+}
+
+// wait is since when payloads of a shard have been waiting.
+type wait struct {
+	// since is when the first payload of the batch under way was accepted, or when
+	// Next began to fail.
+	since time.Time
+	// unread is the shard whose Next fails, nil for a batch under way. That it can be
+	// read again shows only when there is something to read.
+	unread Inbox
 }
 
 // New builds a Gateway. It starts nothing: Run does the applying.
@@ -88,11 +99,17 @@ func (g *Gateway) Read() Reader { return g.store }
 func (g *Gateway) Pending() int64 { return g.intake.Pending() }
 
 // Lag is for how long the oldest of the payloads that are being applied has been
-// waiting; 0 if there is none.
+// waiting, or, where they can't be read from the inbox, for how long that has
+// been so; 0 if nothing waits.
 func (g *Gateway) Lag() (oldest time.Duration) {
 	now := g.now()
-	g.waiting.Range(func(_, since any) bool {
-		oldest = max(oldest, now.Sub(since.(time.Time)))
+	g.waiting.Range(func(name, v any) bool {
+		w := v.(wait)
+		if w.unread != nil && w.unread.Pending() == 0 {
+			g.waiting.CompareAndDelete(name, w)
+			return true
+		}
+		oldest = max(oldest, now.Sub(w.since))
 		return true
 	})
 	return oldest
@@ -101,11 +118,14 @@ func (g *Gateway) Lag() (oldest time.Duration) {
 // Health is whether a gateway can do its work.
 type Health struct {
 	Inbox error // nil: payloads can be taken
-	Store error // nil: what was taken can be applied and read
+	Store error // nil: what was applied can be read
+	// Writes is why what was taken could not be applied at the last try, and waits
+	// for another; nil if it could, or if there was nothing to apply.
+	Writes error
 }
 
-// Ready reports whether payloads can be taken. A store that is away doesn't
-// change that as long as the inbox has room.
+// Ready reports whether payloads can be taken. A store that is away, or takes no
+// writes, doesn't change that as long as the inbox has room.
 func (h Health) Ready() bool { return h.Inbox == nil }
 
 // Check looks whether inbox and store work. It waits until ctx ends at most.
@@ -115,6 +135,10 @@ func (g *Gateway) Check(ctx context.Context) Health {
 	both.Go(func() { h.Inbox = g.intake.Check(ctx) })
 	both.Go(func() { h.Store = g.store.Ping(ctx) })
 	both.Wait()
+	g.failing.Range(func(_, err any) bool {
+		h.Writes = err.(error)
+		return false
+	})
 	return h
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -67,10 +68,11 @@ type app struct {
 	addr    net.Addr
 	first   newWorkspace
 
-	done    chan struct{}      // closed when a stop begins: ends streams
-	stopRun context.CancelFunc // ends the applier and the housekeeping
-	running sync.WaitGroup
-	failed  chan error // what ended the server or the applier before its time
+	stopping chan struct{}      // closed when a stop begins: the node is no longer ready
+	done     chan struct{}      // closed when no more requests are taken: ends streams
+	stopRun  context.CancelFunc // ends the applier and the housekeeping
+	running  sync.WaitGroup
+	failed   chan error // what ended the server or the applier before its time
 }
 
 // serve runs civgate until ctx ends or a part of it fails, and stops it in
@@ -89,12 +91,14 @@ func serve(ctx context.Context, cfg config.Config, stdout, stderr io.Writer) err
 		return err
 	}
 	fmt.Fprint(stdout, a.welcome())
+	delay := cfg.DrainDelay
 	select {
 	case <-ctx.Done():
-		log.Info("stopping")
+		log.Info("stopping", zap.Duration("drain_delay", delay), zap.Duration("drain_timeout", cfg.DrainTimeout))
 	case err = <-a.failed:
+		delay = 0 // requests that a balancer still sends would fare no better
 	}
-	return errors.Join(err, a.stop())
+	return errors.Join(err, a.stop(delay))
 }
 
 func newLog(cfg config.Config, w io.Writer) (*zap.Logger, error) {
@@ -115,7 +119,7 @@ func newLog(cfg config.Config, w io.Writer) (*zap.Logger, error) {
 // start builds the parts and starts them; on an error it has stopped what it
 // had started.
 func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err error) {
-	a := &app{cfg: cfg, log: log, metrics: api.NewMetrics(), done: make(chan struct{}), failed: make(chan error, 4)}
+	a := &app{cfg: cfg, log: log, metrics: api.NewMetrics(), stopping: make(chan struct{}), done: make(chan struct{}), failed: make(chan error, 4)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -126,9 +130,9 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 	}
 	// Whatever can fail comes before the workspace: who has to start again must not
 	// have missed the token, which is shown once.
-	listener, err := net.Listen("tcp", cfg.Addr)
+	listener, err := listen("addr", cfg.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("addr: %w", err)
+		return nil, err
 	}
 	a.addr = listener.Addr()
 	defer func() {
@@ -150,9 +154,9 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 		if other.addr == "" {
 			continue
 		}
-		l, err := net.Listen("tcp", other.addr)
+		l, err := listen(other.setting, other.addr)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", other.setting, err)
+			return nil, err
 		}
 		s := newServer(other.handler, log)
 		a.others = append(a.others, s)
@@ -170,7 +174,7 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 		Store: a.store, Inbox: file, Intake: a.intake, Cache: identities, Log: log, Limiter: limiter, Node: a.node, Observer: a.metrics,
 	})
 	a.metrics.Gauge("civgate_inbox_pending", "Payloads acknowledged and not yet visible.", func() float64 { return float64(gw.Pending()) })
-	a.metrics.Gauge("civgate_inbox_lag_seconds", "For how long the oldest payload that is being applied has been waiting.", func() float64 { return gw.Lag().Seconds() })
+	a.metrics.Gauge("civgate_inbox_lag_seconds", "For how long the oldest payload that is being applied has been waiting, or for how long the inbox can't be read.", func() float64 { return gw.Lag().Seconds() })
 	handler, err := a.handler(gw, limiter)
 	if err != nil {
 		return nil, err
@@ -186,6 +190,20 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 	a.running.Go(func() { a.housekeep(runCtx, gw) })
 	a.serveOn(a.server, listener)
 	return a, nil
+}
+
+// listen listens where a setting says. That the address is none of this machine
+// is the setting's fault; that another process has it is not.
+func listen(setting, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	var lookup *net.DNSError
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.As(err, &lookup) && lookup.IsNotFound, errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, usagef("%s: %q is not an address of this machine: name one, or the port alone, such as :8080", setting, addr)
+	}
+	return nil, fmt.Errorf("%s: %w", setting, err)
 }
 
 // openData opens the store and the inbox. The data folder is this process's
@@ -204,15 +222,10 @@ func (a *app) openData(ctx context.Context) error {
 			return fmt.Errorf("data: make the folder: %w", err)
 		}
 	}
-	lock := flock.New(lockPath(a.cfg))
-	switch ok, err := lock.TryLock(); {
-	case err != nil:
-		return fmt.Errorf("data: %w", err)
-	case !ok:
-		return fmt.Errorf("data: another civgate works on %s: stop it first, or give this one another folder with --data", strings.TrimSuffix(lock.Path(), ".lock"))
-	}
-	a.lock = lock
 	var err error
+	if a.lock, err = lockData(a.cfg); err != nil {
+		return err
+	}
 	a.node = localNode
 	if a.cfg.Postgres() {
 		if a.node, err = nodeName(a.cfg.Data); err != nil {
@@ -227,6 +240,30 @@ func (a *app) openData(ctx context.Context) error {
 		return fmt.Errorf("%s: %w", setting, err)
 	}
 	return a.openInbox(ctx)
+}
+
+// errInUse is what lockData answers while another civgate works on the data.
+var errInUse = errors.New("another civgate works on it: stop it first, or name another folder with --data")
+
+// lockData makes sure that no other process serves or fills the data that the
+// settings name, until the lock is given back. The folder must exist. A command
+// that only reads, or changes what the database itself keeps apart, needs none.
+func lockData(cfg config.Config) (*flock.Flock, error) {
+	path := filepath.Join(cfg.Data, "civgate")
+	if !cfg.Postgres() {
+		var err error
+		if path, err = cfg.SQLitePath(); err != nil {
+			return nil, err
+		}
+	}
+	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
+	switch ok, err := lock.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("data: lock %s: %w", path, err)
+	case !ok:
+		return nil, fmt.Errorf("data: %s: %w", path, errInUse)
+	}
+	return lock, nil
 }
 
 // openInbox opens what takes the payloads in.
@@ -416,7 +453,7 @@ func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handle
 	e.HTTPErrorHandler = server.HandleError
 	server.Mount(e)
 	server.MountIngest(e, api.Ingest{Path: a.cfg.IngestPath, Gateway: gw, Limiter: limiter, Observer: a.metrics})
-	server.MountHealth(e, gw, a.done)
+	server.MountHealth(e, gw, a.stopping)
 	if a.cfg.MetricsToken != "" {
 		server.MountMetrics(e, a.metrics, a.cfg.MetricsToken)
 	}
@@ -464,10 +501,30 @@ func (a *app) housekeep(ctx context.Context, gw *gateway.Gateway) {
 	}
 }
 
-// stop ends the app in order: no new requests, then the inbox is applied as
-// far as time allows, then everything is closed. What the inbox still holds is
-// applied at the next start.
-func (a *app) stop() error {
+// closeTime is by how much a stop may outlast drain_timeout: for the attempt to
+// apply that was under way then, and for closing the files.
+const closeTime = 3 * time.Second
+
+// stop ends the app in order: it says that it is not ready, and goes on for delay
+// as if nothing was; then there are no new requests, the inbox is applied as far
+// as drain_timeout allows, and everything is closed. What the inbox still holds
+// is applied at the next start.
+//
+// It takes closeTime more at most. What does not close by then (a database that
+// somebody has locked, or that doesn't answer; a disk that hangs) is left as it is,
+// for the process to end with: no file here minds, for all of them are made for an
+// end at any moment, and what was acknowledged is in the inbox.
+func (a *app) stop(delay time.Duration) error {
+	close(a.stopping)
+	var failed error
+	if delay > 0 {
+		t := time.NewTimer(delay)
+		select {
+		case <-t.C:
+		case failed = <-a.failed:
+			t.Stop()
+		}
+	}
 	deadline := time.Now().Add(a.cfg.DrainTimeout)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
@@ -484,7 +541,17 @@ func (a *app) stop() error {
 			a.log.Warn("payloads wait in the inbox for the next start", zap.Int64("inbox_pending", n))
 		}
 	}
-	return a.close()
+	closed := make(chan error, 1)
+	go func() { closed <- a.close() }()
+	last := time.NewTimer(time.Until(deadline) + closeTime)
+	defer last.Stop()
+	select {
+	case err := <-closed:
+		return errors.Join(failed, err)
+	case <-last.C:
+		a.log.Warn("something under way does not end; the next start goes on from what is on disk")
+		return failed
+	}
 }
 
 // close releases what start took, as far as it came.
@@ -561,7 +628,16 @@ For people who are logged in, add what you know of them:
 
 `, a.first.apiKey, origin, cfg.ScriptPath, a.first.apiKey)
 	if n := a.intake.Pending(); n > 0 {
-		text += plural(n, "payload") + " of the last run: being applied now.\n\n"
+		text += beingApplied(n) + "\n\n"
 	}
 	return text
+}
+
+// beingApplied tells what a start finds in the inbox: its own of an earlier run,
+// or, in Redis, that of all nodes.
+func beingApplied(n int64) string {
+	if n == 1 {
+		return "1 payload that was accepted before is being applied now."
+	}
+	return plural(n, "payload") + " that were accepted before are being applied now."
 }

@@ -17,7 +17,12 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+
+	"civgate/config"
 
 	_ "modernc.org/sqlite" // a second process that works on the data file
 )
@@ -235,7 +240,8 @@ func TestSecondProcess(t *testing.T) {
 // setting.
 func TestWrongStart(t *testing.T) {
 	t.Parallel()
-	busy := launch(t, t.TempDir())
+	old := t.TempDir() // for the commands beside serve
+	busy := launch(t, old)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -254,17 +260,192 @@ func TestWrongStart(t *testing.T) {
 		{"flag wins over the environment", []string{"--limits=maybe"}, []string{"CIVGATE_LIMITS=off"}, exitUsage, "maybe"},
 		{"address in use", []string{"--addr", strings.TrimPrefix(busy.origin, "http://")}, nil, exitFailed, "addr"},
 		{"data is a file", []string{"--data", file}, nil, exitFailed, "data"},
+		{"no value", []string{"--rest-token"}, nil, exitUsage, "rest-token"},
+		{"misspelt secret", []string{"--rest-tokn=hunter2"}, nil, exitUsage, "rest-tok"},
+		{"database URL", nil, []string{"CIVGATE_DATABASE_URL=postgres://me:hunter2@h:port/d"}, exitUsage, "database_url"},
+		{"database URL, unescaped", nil, []string{"CIVGATE_DATABASE_URL=postgres://me:a@hunter2:b%zz@h/d"}, exitUsage, "%XX"},
+		{"database URL, unknown mode", nil, []string{"CIVGATE_DATABASE_URL=postgres://h/d?password=hunter2&sslmode=perhaps"}, exitUsage, "sslmode=require"},
+		{"Redis URL", nil, []string{"CIVGATE_REDIS_URL=redis://:hunter2@h:99999"}, exitUsage, "redis_url: the Redis URL has a port"},
+		{"Redis URL, unescaped", nil, []string{"CIVGATE_REDIS_URL=redis://:hunter2%zz@h"}, exitUsage, "redis_url: the Redis URL can't be read"},
+		{"Redis URL, option", nil, []string{"CIVGATE_REDIS_URL=redis://:hunter2@h?timeout=1"}, exitUsage, "redis_url"},
+		{"Redis URL of another command", []string{"workspace", "list"}, []string{"CIVGATE_REDIS_URL=redis://h:port"}, exitUsage, "redis_url"},
+		{"owner", nil, []string{"CIVGATE_ADMIN_EMAIL=ada@", "CIVGATE_ADMIN_PASSWORD=hunter2hunter2"}, exitUsage, "admin_email"},
+		{"port", []string{"--addr=127.0.0.1:70000"}, nil, exitUsage, "addr"},
+		{"address of nobody", []string{"--addr=192.0.2.1:0"}, nil, exitUsage, "addr: \"192.0.2.1:0\" is not an address of this machine"},
+		{"metrics address of nobody", []string{"--metrics-addr=192.0.2.1:0"}, nil, exitUsage, "metrics_addr: "},
+		{"origin", []string{"workspace", "set", "1", "--origins=https://acme.test"}, nil, exitUsage, "--origins"},
+		{"origin with a port", []string{"workspace", "set", "1", "--origins=acme.test,localhost:3000"}, nil, exitUsage, "\"localhost:3000\""},
+		{"origin with an empty part", []string{"workspace", "set", "1", "--origins=acme..test"}, nil, exitUsage, "--origins"},
+		{"origin of all", []string{"workspace", "set", "1", "--origins=*."}, nil, exitUsage, "--origins"},
+		{"nothing to set", []string{"workspace", "set", "1"}, nil, exitUsage, "--origins"},
+		{"refused without any", []string{"inbox", "refused", "--limit=0"}, nil, exitUsage, "--limit"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var out, errs output
-			env := append([]string{"CIVGATE_DATA=" + t.TempDir(), "CIVGATE_ADDR=127.0.0.1:0"}, tt.env...)
+			data := t.TempDir()
+			if len(tt.args) > 1 && !strings.HasPrefix(tt.args[0], "-") {
+				data = old
+			}
+			env := append([]string{"CIVGATE_DATA=" + data, "CIVGATE_ADDR=127.0.0.1:0"}, tt.env...)
 			code := run(context.Background(), tt.args, env, &out, &errs)
-			if msg := errs.String(); code != tt.code || !strings.Contains(msg, tt.want) || strings.Count(strings.TrimSpace(msg), "\n") != 0 {
+			if msg := errs.String(); code != tt.code || !strings.Contains(msg, tt.want) || strings.Count(strings.TrimSpace(msg), "\n") != 0 || strings.Contains(msg, "hunter2") {
 				t.Errorf("exit code %d, %q; want %d and one line with %q", code, msg, tt.code, tt.want)
 			}
 		})
 	}
+}
+
+// TestDrainDelay: a stop first says that the node is not ready, and for drain_delay
+// goes on taking what comes, also on new connections.
+func TestDrainDelay(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := launch(t, data, "CIVGATE_DRAIN_DELAY=3s")
+	p.ready(http.StatusOK)
+	p.stop()
+	p.ready(http.StatusServiceUnavailable)
+	// As a balancer does that has not looked yet.
+	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := fresh.Post(p.origin+"/ingest", "text/plain", strings.NewReader(person(1)))
+	if err != nil {
+		t.Fatal("after the node said that it stops:", err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Error(resp.StatusCode)
+	}
+	resp, err = fresh.Get(p.origin + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(body), `"stopping"`) {
+		t.Errorf("%s, %v", body, err)
+	}
+	if code := p.end(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+	p = launch(t, data)
+	p.settle()
+	if n := p.contacts(); n != 1 {
+		t.Errorf("%d contacts, want the one of the delay", n)
+	}
+}
+
+// stuck is an intake that does not close, as on a disk that hangs.
+type stuck struct {
+	intake
+	release chan struct{}
+}
+
+func (s *stuck) Pending() int64 { return 0 }
+
+func (s *stuck) Close() error {
+	<-s.release
+	return nil
+}
+
+// TestStopIsBounded: whatever hangs, a stop takes drain_timeout and closeTime.
+func TestStopIsBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		in := &stuck{release: make(chan struct{})}
+		a := &app{
+			cfg: config.Config{DrainTimeout: 20 * time.Second}, log: zap.NewNop(), intake: in, server: &http.Server{},
+			stopping: make(chan struct{}), done: make(chan struct{}), failed: make(chan error, 1),
+		}
+		start := time.Now()
+		if err := a.stop(5 * time.Second); err != nil {
+			t.Error(err)
+		}
+		if took, want := time.Since(start), 28*time.Second; took != want {
+			t.Errorf("it took %s, want %s", took, want)
+		}
+		close(in.release)
+	})
+}
+
+// TestStopWhileLocked: a stop while another process holds the data's write lock
+// loses nothing.
+func TestStopWhileLocked(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := launch(t, data, "CIVGATE_LOG_LEVEL=error", "CIVGATE_DRAIN_TIMEOUT=100ms")
+	unlock := lockForWriting(t, data)
+	const people = 20
+	for i := range people {
+		if status, _, answer := p.post(person(i)); status != http.StatusOK {
+			t.Fatal(status, answer)
+		}
+	}
+	if code := p.end(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+	unlock()
+	// What closeTime left behind ends with the process, which here goes on.
+	for {
+		lock, err := lockData(config.Config{Data: data})
+		if err == nil {
+			if err := lock.Unlock(); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		if !errors.Is(err, errInUse) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	var out, errs output
+	if code := run(context.Background(), []string{"export", "-"}, []string{"CIVGATE_DATA=" + data}, &out, &errs); code != exitOK || !strings.Contains(errs.String(), "not in the export: 20 payloads that wait in ") {
+		t.Errorf("export: %d %s", code, &errs)
+	}
+	q := launch(t, data)
+	if out := q.stdout.String(); !strings.Contains(out, "20 payloads that were accepted before are being applied now.") {
+		t.Error(out)
+	}
+	q.settle()
+	if n := q.contacts(); n != people {
+		t.Errorf("%d contacts, want %d", n, people)
+	}
+}
+
+// TestReadyTellsThatWritesWait: while another process holds the data's write lock
+// a node is ready, for its inbox takes payloads; but it does not say that all is
+// well with the database.
+func TestReadyTellsThatWritesWait(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := launch(t, data, "CIVGATE_LOG_LEVEL=error")
+	unlock := lockForWriting(t, data)
+	p.post(person(1))
+	p.readyBody(http.StatusOK, `"database":"read only: what is taken waits in the inbox"`)
+	unlock()
+	p.settle()
+	p.readyBody(http.StatusOK, `"database":"ok"`)
+}
+
+// lockForWriting holds the write lock of the data, as another process does, until
+// it is told to let go.
+func lockForWriting(t *testing.T, data string) (unlock func()) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(data, "civgate.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	db.SetMaxOpenConns(1)
+	exec := func(stmt string) {
+		t.Helper()
+		if _, err := db.ExecContext(context.Background(), stmt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec("PRAGMA busy_timeout=5000")
+	exec("BEGIN IMMEDIATE")
+	exec("CREATE TABLE other_work (x)")
+	return func() { t.Helper(); exec("ROLLBACK") }
 }
 
 // TestTokenAfterBusyPort: who could not have the port at the very first start
@@ -308,24 +489,7 @@ func TestDataLocked(t *testing.T) {
 	p.post(person(0))
 	p.settle()
 
-	db, err := sql.Open("sqlite", filepath.Join(data, "civgate.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	conn, err := db.Conn(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	exec := func(stmt string) {
-		t.Helper()
-		if _, err := conn.ExecContext(context.Background(), stmt); err != nil {
-			t.Fatal(err)
-		}
-	}
-	exec("PRAGMA busy_timeout=5000")
-	exec("BEGIN IMMEDIATE")
-	exec("CREATE TABLE other_work (x)")
+	unlock := lockForWriting(t, data)
 	for i := 1; i <= 100; i++ {
 		if status, _, answer := p.post(person(i)); status != http.StatusOK {
 			t.Fatal(status, answer)
@@ -338,7 +502,7 @@ func TestDataLocked(t *testing.T) {
 	if n := p.contacts(); n != 1 {
 		t.Errorf("%d contacts while the data is locked; reading must go on", n)
 	}
-	exec("ROLLBACK")
+	unlock()
 	p.settle()
 	if n := p.contacts(); n != 101 {
 		t.Errorf("%d contacts, want 101", n)
@@ -414,6 +578,12 @@ func TestDiskFull(t *testing.T) {
 // ready waits until /readyz answers with the status.
 func (p *process) ready(want int) {
 	p.t.Helper()
+	p.readyBody(want, "")
+}
+
+// readyBody waits until /readyz answers with the status, and text in its body.
+func (p *process) readyBody(want int, text string) {
+	p.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Get(p.origin + "/readyz")
 		if err != nil {
@@ -424,11 +594,11 @@ func (p *process) ready(want int) {
 		if err != nil {
 			p.t.Fatal(err)
 		}
-		if resp.StatusCode == want {
+		if resp.StatusCode == want && strings.Contains(string(body), text) {
 			return
 		}
 		if time.Now().After(deadline) {
-			p.t.Fatalf("/readyz answers %d %s, want %d", resp.StatusCode, body, want)
+			p.t.Fatalf("/readyz answers %d %s, want %d %s", resp.StatusCode, body, want, text)
 		}
 	}
 }
@@ -515,10 +685,10 @@ func TestWorkspaceCommand(t *testing.T) {
 	if code, out := civgate("workspace", "list"); code != exitOK || !strings.Contains(out, set) {
 		t.Errorf("list after set: %d %s", code, out)
 	}
-	if code, out := civgate("workspace", "set", "1"); code != exitFailed || !strings.Contains(out, "--origins") {
+	if code, out := civgate("workspace", "set", "1"); code != exitUsage || !strings.Contains(out, "--origins") {
 		t.Errorf("nothing set: %d %s", code, out)
 	}
-	if code, out := civgate("workspace", "set", "1", "--origins", "https://acme.test/"); code != exitFailed {
+	if code, out := civgate("workspace", "set", "1", "--origins", "https://acme.test/"); code != exitUsage {
 		t.Errorf("set took a URL for a host: %d %s", code, out)
 	}
 	time.Sleep(600 * time.Millisecond) // a changed setting counts within a second

@@ -38,6 +38,7 @@ func TestImports(t *testing.T) {
 		"github.com/redis/go-redis/v9":  {"gateway/cache", "gateway/cache/redistest", "gateway/inbox"},
 		"github.com/alecthomas/kong":    {"cmd/"},
 		"github.com/knadh/koanf/v2":     {"config"},
+		"go.yaml.in/yaml/v3":            {"config"},
 		"github.com/maypok86/otter/v2":  {"gateway/cache"},
 		"net/http":                      {"gateway/api", "web", "widget", "cmd/"},
 		"github.com/pressly/goose/v3":   {"gateway/store"},

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -47,6 +49,9 @@ type inboxTool struct {
 }
 
 func (c *inboxCommand) run(ctx context.Context, command string, cfg config.Config, out io.Writer) (err error) {
+	if c.Refuse.Limit < 1 && strings.HasPrefix(command, "inbox refused") {
+		return usagef("--limit: it must be 1 or more")
+	}
 	st, err := openStore(ctx, cfg)
 	if err != nil {
 		return err
@@ -93,22 +98,64 @@ type setAside struct {
 	number            int64 // 0 for a dead letter
 }
 
-// all returns up to limit of each workspace and of all shards.
-func (t *inboxTool) all(ctx context.Context, limit int) ([]setAside, error) {
+// quarantine is how much is set aside in a workspace.
+type quarantine struct {
+	workspace gateway.WorkspaceID
+	gone      bool // there is no such workspace: the inbox was older or newer than the database
+	entries   int64
+}
+
+// where names the workspace.
+func (q quarantine) where() string {
+	name := "workspace " + strconv.FormatInt(int64(q.workspace), 10)
+	if q.gone {
+		name += " (which does not exist)"
+	}
+	return name
+}
+
+// quarantines are those of all workspaces, and of those that have entries and do
+// not exist, by id.
+func (t *inboxTool) quarantines(ctx context.Context) ([]quarantine, error) {
 	workspaces, err := t.store.Workspaces(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var found []setAside
+	counts, err := t.store.QuarantineCounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []quarantine
 	for _, w := range workspaces {
-		list, err := t.store.Quarantine(ctx, w.ID, limit)
+		all = append(all, quarantine{workspace: w.ID, entries: counts[w.ID]})
+		delete(counts, w.ID)
+	}
+	for w, n := range counts {
+		all = append(all, quarantine{workspace: w, gone: true, entries: n})
+	}
+	slices.SortFunc(all, func(a, b quarantine) int { return cmp.Compare(a.workspace, b.workspace) })
+	return all, nil
+}
+
+// all returns up to limit of each workspace and of all shards.
+func (t *inboxTool) all(ctx context.Context, limit int) ([]setAside, error) {
+	quarantines, err := t.quarantines(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []setAside
+	for _, w := range quarantines {
+		if w.entries == 0 {
+			continue
+		}
+		list, err := t.store.Quarantine(ctx, w.workspace, limit)
 		if err != nil {
 			return nil, err
 		}
 		for _, q := range list {
 			found = append(found, setAside{
-				id: fmt.Sprintf("%d/%d", w.ID, q.ID), where: "workspace " + strconv.FormatInt(int64(w.ID), 10), reason: q.Reason,
-				at: q.At, body: q.Body, workspace: w.ID, number: q.ID,
+				id: fmt.Sprintf("%d/%d", w.workspace, q.ID), where: w.where(), reason: q.Reason,
+				at: q.At, body: q.Body, workspace: w.workspace, number: q.ID,
 			})
 		}
 	}
@@ -149,20 +196,12 @@ func (t *inboxTool) list(ctx context.Context) error {
 	} else {
 		fmt.Fprintf(table, "waiting\t%d\n", pending)
 	}
-	workspaces, err := t.store.Workspaces(ctx)
+	quarantines, err := t.quarantines(ctx)
 	if err != nil {
 		return err
 	}
-	for _, w := range workspaces {
-		list, err := t.store.Quarantine(ctx, w.ID, 1000)
-		if err != nil {
-			return err
-		}
-		more := ""
-		if len(list) == 1000 {
-			more = " or more"
-		}
-		fmt.Fprintf(table, "set aside in workspace %d\t%d%s\n", w.ID, len(list), more)
+	for _, q := range quarantines {
+		fmt.Fprintf(table, "set aside in %s\t%d\n", q.where(), q.entries)
 	}
 	return table.Flush()
 }

@@ -41,6 +41,14 @@ func TestInboxCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = st.Update(t.Context(), func(tx gateway.Tx) error {
+		// A workspace that does not exist, as after a move of the inbox alone.
+		err := tx.Save(9, &gateway.Changes{Quarantine: []gateway.Quarantined{
+			{At: time.Now(), Body: []byte(person(3)), Reason: "there is no workspace 9"},
+			{At: time.Now(), Body: []byte(`{"apiKey":"gone"}`), Reason: "there is no workspace 9"},
+		}})
+		if err != nil {
+			return err
+		}
 		return tx.Save(1, &gateway.Changes{Quarantine: []gateway.Quarantined{
 			{At: time.Now(), Body: []byte(person(1)), Reason: "panic while applying: odd\ngoroutine 1"},
 			{At: time.Now(), Body: []byte(person(2)), Reason: "second"},
@@ -53,17 +61,21 @@ func TestInboxCommand(t *testing.T) {
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
-	expect("set aside in workspace 1  3", "inbox")
-	expect("1/1  ", "inbox", "refused")
+	expect("set aside in workspace 1                         3", "inbox")
+	expect("set aside in workspace 9 (which does not exist)  2", "inbox")
+	expect("1/3  ", "inbox", "refused")
+	expect("workspace 9 (which does not exist)", "inbox", "refused")
+	expect("1 replayed", "inbox", "replay", "9/1") // it goes to whoever has the apiKey now
+	expect("1 dropped", "inbox", "drop", "9/2")
 	if _, out := civgate("inbox", "refused"); strings.Contains(out, "goroutine") || strings.Contains(out, "@") {
 		t.Errorf("more than the reason is shown: %s", out)
 	}
 	expect("@", "inbox", "refused", "--body")
-	expect("1 dropped", "inbox", "drop", "1/2")
-	if code, out := civgate("inbox", "drop", "1/2"); code != exitFailed || !strings.Contains(out, "nothing with the id 1/2") {
+	expect("1 dropped", "inbox", "drop", "1/4")
+	if code, out := civgate("inbox", "drop", "1/4"); code != exitFailed || !strings.Contains(out, "nothing with the id 1/4") {
 		t.Errorf("dropped twice: %d %s", code, out)
 	}
-	if code, out := civgate("inbox", "replay", "all"); code != exitFailed || !strings.Contains(out, "1 replayed") || !strings.Contains(out, "1/3: it was refused: 401") {
+	if code, out := civgate("inbox", "replay", "all"); code != exitFailed || !strings.Contains(out, "1 replayed") || !strings.Contains(out, "1/5: it was refused: 401") {
 		t.Errorf("replay: %d %s", code, out)
 	}
 	// Whoever else answers there is not believed.
@@ -74,10 +86,10 @@ func TestInboxCommand(t *testing.T) {
 		t.Errorf("replayed to somebody else: %d %s", code, out.String())
 	}
 	p.settle()
-	if n := p.contacts(); n != 1 {
-		t.Errorf("%d contacts after the replay, want 1", n)
+	if n := p.contacts(); n != 2 {
+		t.Errorf("%d contacts after the replay, want 2", n)
 	}
-	expect("1/3  ", "inbox", "refused")
+	expect("1/5  ", "inbox", "refused")
 	expect("1 dropped", "inbox", "drop", "all")
 	p.end()
 	expect("unknown: civgate doesn't run", "inbox")

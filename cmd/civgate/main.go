@@ -15,6 +15,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -30,6 +31,9 @@ import (
 	"github.com/alecthomas/kong"
 
 	"civgate/config"
+	"civgate/gateway"
+	"civgate/gateway/cache"
+	"civgate/gateway/store"
 )
 
 // version is set by release builds: -ldflags "-X main.version=1.2.3".
@@ -42,12 +46,20 @@ func main() {
 	os.Exit(code)
 }
 
-// The exit codes of the command.
+// The exit codes of the command. With exitUsage another try is of no use; after
+// exitFailed it may be, when what was in the way is gone.
 const (
 	exitOK     = 0
 	exitFailed = 1
 	exitUsage  = 2 // wrong command line or settings
 )
+
+// usageError is an error of what was asked for: exitUsage.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 type commandLine struct {
 	Config      string             `help:"YAML file with settings." placeholder:"FILE" type:"path"`
@@ -90,6 +102,9 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitOK
 	}
 	cfg, err := config.Load(cl.Config, environ, flagValues(flags))
+	if err == nil {
+		err = checkSettings(cfg)
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, "civgate:", err)
 		return exitUsage
@@ -113,9 +128,39 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if err != nil {
 		// One line: drivers like to tell more.
 		fmt.Fprintln(stderr, "civgate:", strings.Join(strings.Fields(err.Error()), " "))
+		if errors.As(err, new(usageError)) {
+			return exitUsage
+		}
 		return exitFailed
 	}
 	return exitOK
+}
+
+// checkSettings is the part of the settings' check that only those can do who use
+// them: config knows neither drivers nor e-mail addresses.
+func checkSettings(cfg config.Config) error {
+	check := func(setting string, err error) error {
+		var e *gateway.Error
+		if errors.As(err, &e) {
+			return fmt.Errorf("%s: %s", setting, e.Message)
+		}
+		return err
+	}
+	if cfg.Postgres() {
+		if err := check("database_url", store.CheckURL(cfg.DatabaseURL)); err != nil {
+			return err
+		}
+	}
+	if cfg.AdminEmail != "" {
+		if _, _, ok := gateway.NormalizeEmail(cfg.AdminEmail); !ok {
+			return fmt.Errorf("admin_email: %q is not an e-mail address", cfg.AdminEmail)
+		}
+	}
+	if cfg.RedisURL == "" {
+		return nil
+	}
+	_, err := cache.ParseURL(cfg.RedisURL)
+	return check("redis_url", err)
 }
 
 // askReady asks the running civgate what it answers to balancers.

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/gofrs/flock"
-
 	"civgate/config"
 	"civgate/gateway/inbox"
 	"civgate/gateway/store"
@@ -79,6 +77,14 @@ func (c *exportCommand) run(ctx context.Context, cfg config.Config, stdout, stde
 	return errors.Join(writeSums(stdout, sums), warnOfPending(ctx, cfg, st, stderr))
 }
 
+// waiting tells how many payloads wait.
+func waiting(n int64) string {
+	if n == 1 {
+		return "1 payload that waits"
+	}
+	return plural(n, "payload") + " that wait"
+}
+
 // warnOfPending tells of payloads that wait in the folder of a civgate that is
 // stopped: they are in no export.
 func warnOfPending(ctx context.Context, cfg config.Config, st *store.Store, stderr io.Writer) error {
@@ -86,16 +92,20 @@ func warnOfPending(ctx context.Context, cfg config.Config, st *store.Store, stde
 	if _, err := os.Stat(dir); err != nil || cfg.Postgres() || cfg.Inbox != "file" {
 		return nil
 	}
-	lock := flock.New(lockPath(cfg))
-	if ok, err := lock.TryLock(); err != nil || !ok {
+	lock, err := lockData(cfg)
+	if errors.Is(err, errInUse) {
 		return nil // it runs, and goes on applying
+	}
+	if err != nil {
+		_, err = fmt.Fprintf(stderr, "civgate: whether payloads wait in %s, and so are not in the export, can't be told: %v\n", dir, err)
+		return err
 	}
 	position, err := st.InboxPosition(ctx, localNode)
 	if err == nil {
 		var in *inbox.File
 		if in, err = inbox.Open(ctx, dir, position, inbox.Options{}); err == nil {
 			if n := in.Pending(); n > 0 {
-				fmt.Fprintf(stderr, "civgate: %s in %s and not in the export: start civgate to apply, stop it, and export again\n", plural(n, "payload")+" wait", dir)
+				fmt.Fprintf(stderr, "civgate: not in the export: %s in %s. Start civgate, which applies what waits; stop it, and export again\n", waiting(n), dir)
 			}
 			err = in.Close()
 		}
@@ -143,12 +153,9 @@ func (c *importStoreCommand) run(ctx context.Context, cfg config.Config, stdin i
 		if err := os.MkdirAll(filepath.Dir(source), 0o700); err != nil {
 			return fmt.Errorf("data: make the folder: %w", err)
 		}
-		lock := flock.New(lockPath(cfg))
-		switch ok, err := lock.TryLock(); {
-		case err != nil:
-			return fmt.Errorf("data: %w", err)
-		case !ok:
-			return fmt.Errorf("data: a civgate works on %s: stop it first", source)
+		lock, err2 := lockData(cfg)
+		if err2 != nil {
+			return err2
 		}
 		defer func() { err = errors.Join(err, lock.Unlock()) }()
 	}

@@ -9,6 +9,21 @@ import (
 	"testing"
 )
 
+// TestNumbers: what is told of one payload is not told of several.
+func TestNumbers(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ got, want string }{
+		{waiting(1), "1 payload that waits"},
+		{waiting(2), "2 payloads that wait"},
+		{beingApplied(1), "1 payload that was accepted before is being applied now."},
+		{beingApplied(2), "2 payloads that were accepted before are being applied now."},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%q, want %q", tt.got, tt.want)
+		}
+	}
+}
+
 // TestMove takes an instance from one folder to another and goes on there.
 func TestMove(t *testing.T) {
 	t.Parallel()
@@ -44,7 +59,7 @@ func TestMove(t *testing.T) {
 	if code != exitOK || imported != exported {
 		t.Fatalf("import: %d %s\nexported\n%s\nimported\n%s", code, errs, exported, imported)
 	}
-	if code, _, errs := civgate(to, "import-store", file); code != exitFailed || !strings.Contains(errs, "an empty one") {
+	if code, _, errs := civgate(to, "import-store", file); code != exitFailed || !strings.Contains(errs, "the database is not empty (workspaces: 1): an export goes into an empty one") {
 		t.Errorf("import once more: %d %s", code, errs)
 	}
 	if code, out, errs := civgate(to, "export", "-"); code != exitOK || errs != exported || !strings.HasPrefix(out, `{"civgate":"export"`) {

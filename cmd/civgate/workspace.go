@@ -5,10 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,7 +69,14 @@ func (c *workspaceCommand) run(ctx context.Context, command string, cfg config.C
 
 func (c *workspaceCommand) set(ctx context.Context, st *store.Store, out io.Writer) error {
 	if c.Set.Origins == nil && c.Set.UnifiedIdentification == nil && c.Set.VerifyIdentity == nil {
-		return errors.New("nothing to set: name a setting, such as --origins (see workspace set --help)")
+		return usagef("nothing to set: name a setting, such as --origins (see workspace set --help)")
+	}
+	var origins []string
+	if c.Set.Origins != nil {
+		var err error
+		if origins, err = parseOrigins(*c.Set.Origins); err != nil {
+			return err
+		}
 	}
 	all, err := st.Workspaces(ctx)
 	if err != nil {
@@ -81,16 +87,7 @@ func (c *workspaceCommand) set(ctx context.Context, st *store.Store, out io.Writ
 			continue
 		}
 		if c.Set.Origins != nil {
-			w.Settings.Origins = nil
-			for h := range strings.SplitSeq(*c.Set.Origins, ",") {
-				if h = strings.ToLower(strings.TrimSpace(h)); h == "" {
-					continue
-				}
-				if strings.ContainsAny(h, "/:@ ") || strings.Contains(strings.TrimPrefix(h, "*."), "*") {
-					return fmt.Errorf("%q is not a host name such as acme.com or *.acme.com", h)
-				}
-				w.Settings.Origins = append(w.Settings.Origins, h)
-			}
+			w.Settings.Origins = origins
 		}
 		if c.Set.UnifiedIdentification != nil {
 			w.Settings.UnifiedIdentification = *c.Set.UnifiedIdentification
@@ -110,6 +107,24 @@ func (c *workspaceCommand) set(ctx context.Context, st *store.Store, out io.Writ
 	}
 	return fmt.Errorf("there is no workspace %d", c.Set.ID)
 }
+
+// parseOrigins reads host names with commas between them; none is all.
+func parseOrigins(text string) (origins []string, err error) {
+	for h := range strings.SplitSeq(text, ",") {
+		if h = strings.ToLower(strings.TrimSpace(h)); h == "" {
+			continue
+		}
+		if !originName.MatchString(h) {
+			return nil, usagef("--origins: %q is not a host name such as acme.com or *.acme.com: leave out https://, ports and paths, and write an international name as browsers send it (xn--…)", h)
+		}
+		origins = append(origins, h)
+	}
+	return origins, nil
+}
+
+// originName is what browsers may send as the host of an Origin: a name or an
+// IPv4 address, or all names below one.
+var originName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
 
 func listWorkspaces(ctx context.Context, st *store.Store, out io.Writer) error {
 	all, err := st.Workspaces(ctx)
@@ -271,15 +286,7 @@ func firstOwner(ctx context.Context, st gateway.Store, w gateway.WorkspaceID, cf
 	return nil
 }
 
-// lockPath is the file whose lock says that a server works on the data.
-func lockPath(cfg config.Config) string {
-	path, err := cfg.SQLitePath()
-	if err != nil {
-		return filepath.Join(cfg.Data, "civgate.lock")
-	}
-	return path + ".lock"
-}
-
+// plural counts things: 1 payload, 2 payloads.
 func plural(n int64, word string) string {
 	if n == 1 {
 		return "1 " + word

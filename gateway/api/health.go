@@ -28,9 +28,9 @@ const (
 )
 
 // MountHealth registers GET /healthz (the process is alive, and how much waits
-// in its inbox) and GET /readyz (it can take payloads: 200, else 503). While
-// done is closed the node is stopping and not ready.
-func (s *Server) MountHealth(e *echo.Echo, h Healthy, done <-chan struct{}) {
+// in its inbox) and GET /readyz (it can take payloads: 200, else 503). Once
+// stopping is closed the node is not ready, whatever it still takes.
+func (s *Server) MountHealth(e *echo.Echo, h Healthy, stopping <-chan struct{}) {
 	get := []string{http.MethodGet, http.MethodHead}
 	e.Match(get, "/healthz", func(c echo.Context) error {
 		c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
@@ -49,23 +49,22 @@ func (s *Server) MountHealth(e *echo.Echo, h Healthy, done <-chan struct{}) {
 		}{"ready", "ok", "ok"}
 		status := http.StatusOK
 		health := r.look(c.Request().Context())
-		if health.Store != nil {
+		switch {
+		case health.Store != nil:
 			answer.Database = "away"
+		case health.Writes != nil:
+			answer.Database = "read only: what is taken waits in the inbox"
 		}
 		if health.Inbox != nil {
 			answer.Inbox = "can't take payloads"
 		}
-		stopping := false
-		select {
-		case <-done:
-			stopping = true
-		default:
-		}
-		switch {
-		case stopping:
-			answer.Status, status = "stopping", http.StatusServiceUnavailable
-		case !health.Ready():
+		if !health.Ready() {
 			answer.Status, status = "not ready", http.StatusServiceUnavailable
+		}
+		select {
+		case <-stopping:
+			answer.Status, status = "stopping", http.StatusServiceUnavailable
+		default:
 		}
 		return writeJSON(c, status, answer)
 	})
@@ -102,6 +101,6 @@ func (r *readiness) look(ctx context.Context) gateway.Health {
 		}
 	}
 	told("the inbox", before.Inbox, r.last.Inbox)
-	told("the database", before.Store, r.last.Store)
+	told("the database", before.Store, r.last.Store) // of Writes the applier tells
 	return r.last
 }

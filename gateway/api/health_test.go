@@ -76,6 +76,8 @@ func TestReady(t *testing.T) {
 		}{
 			{gateway.Health{}, 200, `{"status":"ready","inbox":"ok","database":"ok"}`},
 			{gateway.Health{Store: away}, 200, `{"status":"ready","inbox":"ok","database":"away"}`},
+			{gateway.Health{Writes: away}, 200, `{"status":"ready","inbox":"ok","database":"read only: what is taken waits in the inbox"}`},
+			{gateway.Health{Store: away, Writes: away}, 200, `{"status":"ready","inbox":"ok","database":"away"}`},
 			{gateway.Health{Inbox: away}, 503, `{"status":"not ready","inbox":"can't take payloads","database":"ok"}`},
 			{gateway.Health{Inbox: away, Store: away}, 503, `{"status":"not ready","inbox":"can't take payloads","database":"away"}`},
 			{gateway.Health{}, 200, `{"status":"ready","inbox":"ok","database":"ok"}`},
@@ -90,8 +92,8 @@ func TestReady(t *testing.T) {
 				}
 			}
 		}
-		if n := s.looks.Load(); n != 5 {
-			t.Errorf("looked %d times for 15 requests within 5 seconds", n)
+		if n := s.looks.Load(); n != 7 {
+			t.Errorf("looked %d times for 21 requests within 7 seconds", n)
 		}
 	})
 }

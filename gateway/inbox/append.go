@@ -178,8 +178,9 @@ func (f *File) commit(g *group) {
 	f.mu.Lock()
 	f.waiting -= int64(len(g.entries))
 	f.waitingBytes -= g.bytes
-	f.broken = err
-	if err == nil {
+	if f.broken = err; err != nil {
+		f.failed = time.Now()
+	} else {
 		first := f.last + 1
 		for i, e := range g.entries {
 			e.Seq = first + int64(i)

@@ -172,6 +172,23 @@ func limitFiles(dir string) error {
 			}
 			return nil
 		}},
+		// Large commits fail, and a file of 64 KiB does not.
+		{"refuse what is large", func() error {
+			if err := p.append(60); gateway.CodeOf(err) != gateway.CodeUnavailable {
+				return fmt.Errorf("a large append: %w", err)
+			}
+			return nil
+		}},
+		{"say so", p.checkRefused},
+		{"take what is small", func() error { return p.append(1) }},
+		{"say that it can", func() error { return p.f.Check(context.Background()) }},
+		{"refuse what is large again", func() error {
+			if err := p.append(60); gateway.CodeOf(err) != gateway.CodeUnavailable {
+				return fmt.Errorf("a large append: %w", err)
+			}
+			return nil
+		}},
+		{"hang", p.checkHanging},
 		{"lift", func() error { return limit(^uint64(0)) }},
 		{"finish", p.finish},
 	}
@@ -313,13 +330,41 @@ func (p *probe) checkRefused() error {
 // checkSoon wants that the inbox finds out that it can take something again,
 // without being given anything.
 func (p *probe) checkSoon() (err error) {
-	for range 1000 {
+	for range 4000 {
 		if err = p.f.Check(context.Background()); err == nil {
 			return nil
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	return err
+}
+
+// checkHanging wants that a disk that doesn't answer keeps nobody longer than
+// they want to wait, and that a later look finds it mended. A pipe that nobody
+// reads is such a disk.
+func (p *probe) checkHanging() error {
+	pipe := filepath.Join(p.dir, "inbox.probe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		return err
+	}
+	for n := 0; n < 3; {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		err := p.f.Check(ctx)
+		cancel()
+		if gateway.CodeOf(err) != gateway.CodeUnavailable {
+			return fmt.Errorf("Check of a disk that hangs says %v", err)
+		}
+		if errors.Is(err, context.DeadlineExceeded) {
+			n++
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	r, err := os.Open(pipe)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return p.checkSoon()
 }
 
 // readAll reads all that Next has left, and wants just what was acknowledged.

@@ -59,6 +59,8 @@ type File struct {
 	mu      sync.Mutex
 	closed  bool
 	broken  error      // why the last commit failed, nil if it didn't
+	failed  time.Time  // when it did
+	probing *probing   // the look at the disk under way, nil if there is none
 	arrived *sync.Cond // a group was added to groups, or closed was set
 
 	// Append: groups wait to be committed, the last one still takes more.
@@ -98,6 +100,7 @@ type File struct {
 	committed chan struct{} // closed when the committer has ended
 	stop      chan struct{} // closed when the janitor has to end
 	cleaned   chan struct{} // closed when the janitor has ended
+	probes    sync.WaitGroup
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -349,12 +352,20 @@ func (f *File) Pending() int64 {
 }
 
 // Check returns nil if Append would take an entry now: the inbox has room, and
-// its last commit went well or a file of the size of a segment's first log pages
-// can be made durable since. It writes only after a commit that failed.
-func (f *File) Check(context.Context) error {
+// its last commit went well; or it failed longer than doubt ago, and a file of the
+// size of a segment's first log pages can be made durable since. It writes only
+// after a commit that failed, and waits for the disk until ctx ends: then it is a
+// CodeUnavailable as well.
+func (f *File) Check(ctx context.Context) error {
 	f.mu.Lock()
 	full := f.pending+f.waiting >= f.opts.MaxPending || f.pendingBytes+f.waitingBytes >= f.opts.MaxBytes
 	closed, broken := f.closed, f.broken
+	var p *probing
+	if !closed && !full && broken != nil && time.Since(f.failed) >= doubt {
+		if p = f.probing; p == nil {
+			p = f.startProbe()
+		}
+	}
 	f.mu.Unlock()
 	switch {
 	case closed:
@@ -363,16 +374,54 @@ func (f *File) Check(context.Context) error {
 		return errFull()
 	case broken == nil:
 		return nil
+	case p == nil:
+		return errBroken(broken)
 	}
-	if err := probe(f.dir); err != nil {
-		return &gateway.Error{Code: gateway.CodeUnavailable, Message: "the inbox can't store anything", RetryAfter: retryAfter, Err: err}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return errBroken(fmt.Errorf("the disk doesn't answer: %w", ctx.Err()))
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.broken == broken {
-		f.broken = nil
+	if p.err != nil {
+		return errBroken(p.err)
 	}
 	return nil
+}
+
+// doubt is for how long after a commit that failed a disk that takes a small file
+// proves nothing: it may fail for some writes only, such as the larger ones, and
+// those who send should learn of it from a node that is not ready. A commit that
+// goes well ends it.
+const doubt = 3 * time.Second
+
+// probing is a look at the disk. There is one at a time, however many ask and
+// whether they still wait for it: a disk that hangs must not gather goroutines.
+type probing struct {
+	done chan struct{} // closed when err is set
+	err  error
+}
+
+// startProbe starts a look at the disk, which Close waits for. The caller holds
+// mu, and the inbox is not closed.
+func (f *File) startProbe() *probing {
+	p, failed := &probing{done: make(chan struct{})}, f.failed
+	f.probing = p
+	f.probes.Go(func() {
+		p.err = probe(f.dir)
+		f.mu.Lock()
+		f.probing = nil
+		if p.err == nil && f.failed.Equal(failed) { // no commit failed meanwhile
+			f.broken = nil
+		}
+		f.mu.Unlock()
+		close(p.done)
+	})
+	return p
+}
+
+// errBroken is what Check says of a disk that can't be written to.
+func errBroken(err error) error {
+	return &gateway.Error{Code: gateway.CodeUnavailable, Message: "the inbox can't store anything", RetryAfter: retryAfter, Err: err}
 }
 
 // probe makes and removes a small file, durably, as the next segment would be.
@@ -405,6 +454,7 @@ func (f *File) shutDown() error {
 	f.mu.Unlock()
 	close(f.closing)
 	<-f.committed
+	f.probes.Wait()
 	f.reading <- struct{}{} // waits for Next, for good
 	err := f.reader.close()
 

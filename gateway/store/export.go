@@ -265,7 +265,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader) (sums []TableSum, err e
 			return translate("import", err)
 		}
 		if n > 0 {
-			return gateway.Errorf(gateway.CodeConflict, "the database has %d workspaces already: an export goes into an empty one", n)
+			return gateway.Errorf(gateway.CodeConflict, "the database is not empty (workspaces: %d): an export goes into an empty one", n)
 		}
 		want, err := importTx(ctx, tx, s.writer, r)
 		if err != nil {
@@ -276,7 +276,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader) (sums []TableSum, err e
 		}
 		for i := range sums {
 			if sums[i] != want[i] {
-				return gateway.Errorf(gateway.CodeInvalid, "table %s holds %d rows with the checksum %s after the import, the export says %d with %s",
+				return gateway.Errorf(gateway.CodeInvalid, "after the import the table %s has another content than the export says: rows %d, checksum %s; it says rows %d, checksum %s",
 					sums[i].Table, sums[i].Rows, sums[i].Sum, want[i].Rows, want[i].Sum)
 			}
 		}

@@ -89,8 +89,9 @@ func isPostgresURL(name string) bool {
 func postgresConfig(url string) (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
-		// The driver takes the password out of what it says.
-		return nil, &gateway.Error{Code: gateway.CodeInvalid, Message: "the database URL cannot be read: postgres://user:password@host:5432/database", Err: err}
+		// What the driver says repeats the URL, and of one that it can't read it can
+		// only guess where the password is.
+		return nil, gateway.Errorf(gateway.CodeInvalid, "the database URL cannot be read: write postgres://user:password@host:5432/database, special characters of the password as %%XX, and behind a ? only what PostgreSQL knows, such as sslmode=require")
 	}
 	c := config.ConnConfig
 	if c.ConnectTimeout == 0 {

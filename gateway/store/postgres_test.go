@@ -331,6 +331,8 @@ func TestPostgresRefuses(t *testing.T) {
 		{"no such user", strings.Replace(server.URL("postgres"), "civgate@", "nobody:secret@", 1), gateway.CodeInvalid},
 		{"a user who may not", strings.Replace(server.URL("postgres"), "civgate@", "reader@", 1), gateway.CodeInvalid},
 		{"unreadable URL", "postgres://user:secret@host:port/database", gateway.CodeInvalid},
+		{"unescaped password", "postgres://user:a@secret:b%zz@host/database", gateway.CodeInvalid},
+		{"unknown mode", "postgres://host/database?password=secret&sslmode=perhaps", gateway.CodeInvalid},
 		{"nobody there", "postgres://user:secret@127.0.0.1:1/civgate", gateway.CodeUnavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {

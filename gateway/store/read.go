@@ -729,3 +729,20 @@ func (r *reader) Quarantine(ctx context.Context, w gateway.WorkspaceID, limit in
 	})
 	return all, err
 }
+
+// QuarantineCounts says how many entries are set aside, for each workspace that
+// has any. A workspace among them need not exist: its entries may have come with
+// an inbox that is older, or newer, than the database. It reads an index of all of them,
+// and is meant for people who look.
+func (r *reader) QuarantineCounts(ctx context.Context) (map[gateway.WorkspaceID]int64, error) {
+	counts := make(map[gateway.WorkspaceID]int64)
+	err := r.view(ctx, "count quarantine", func(tx *sql.Tx) error {
+		return query(ctx, tx, func(rows *sql.Rows) error {
+			var w, n int64
+			err := rows.Scan(&w, &n)
+			counts[gateway.WorkspaceID(w)] = n
+			return err
+		}, `SELECT workspace_id, count(*) FROM quarantine GROUP BY workspace_id`)
+	})
+	return counts, err
+}

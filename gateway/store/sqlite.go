@@ -29,6 +29,9 @@ const (
 
 	pageSize = 8192
 
+	// checkpointWait is how long a checkpoint waits for such a lock.
+	checkpointWait = 200 * time.Millisecond
+
 	// checkpointPages is how many pages the log gathers before a checkpoint moves
 	// them into the file: 64 MiB. The more it gathers, the more often a page that
 	// is written again and again is moved only once.
@@ -81,7 +84,7 @@ func openSQLite(ctx context.Context, path string) (*sql.DB, *sqliteWriter, error
 		w.engine.close()
 		return nil, nil, err
 	}
-	for _, pragma := range []string{"PRAGMA busy_timeout = 200", "PRAGMA synchronous = FULL", "PRAGMA wal_autocheckpoint = 0"} {
+	for _, pragma := range []string{fmt.Sprintf("PRAGMA busy_timeout = %d", checkpointWait.Milliseconds()), "PRAGMA synchronous = FULL", "PRAGMA wal_autocheckpoint = 0"} {
 		if err := checkpointer.exec(pragma); err != nil {
 			checkpointer.close()
 			w.engine.close()
@@ -208,8 +211,12 @@ func (w *sqliteWriter) close() error {
 		return nil
 	}
 	// The last connection would checkpoint by itself, but say nothing if it
-	// cannot. A log that stays is no loss: the next start reads it.
-	_, err := w.engine.checkpoint(sqlite3.SQLITE_CHECKPOINT_TRUNCATE)
+	// cannot. A log that stays is no loss: the next start reads it. So nobody who
+	// stops civgate has to wait long for it.
+	err := w.engine.exec(fmt.Sprintf("PRAGMA busy_timeout = %d", checkpointWait.Milliseconds()))
+	if err == nil {
+		_, err = w.engine.checkpoint(sqlite3.SQLITE_CHECKPOINT_TRUNCATE)
+	}
 	w.engine.close()
 	w.engine = nil
 	if code, ok := sqliteCode(err); ok && code&0xff == sqlite3.SQLITE_BUSY {

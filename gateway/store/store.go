@@ -70,6 +70,14 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	return &Store{reader: reader{db: db}, writer: w}, nil
 }
 
+// CheckURL says whether Open could read a postgres:// URL, without connecting to
+// anything. It is a CodeInvalid that does not repeat the URL, which may hold a
+// password.
+func CheckURL(url string) error {
+	_, err := postgresConfig(url)
+	return err
+}
+
 // Close stops the store's goroutines, moves what is in a file's log into the
 // file and closes all connections, waiting for transactions under way. Calls after it fail with
 // CodeUnavailable.
