@@ -149,8 +149,8 @@ func openPostgres(ctx context.Context, url string) (*sql.DB, *postgresWriter, er
 	db.SetConnMaxIdleTime(time.Minute)
 	db.SetConnMaxLifetime(time.Hour)
 
-	// The writer's statements are made to have one good plan only (given), so it
-	// is made once.
+	// The writer's statements are made to have one good plan, whatever their
+	// values. It is made once, and again when the tables have grown: see replan.
 	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	config.MaxConns = postgresWriters
 	config.MinConns, config.MinIdleConns = 0, 0
@@ -223,6 +223,7 @@ type postgresWriter struct {
 	pool   *pgxpool.Pool
 	closed atomic.Bool
 	ids    idPool
+	grown  atomic.Int64 // rows with keys that this process has committed
 
 	sweeping sync.Mutex
 	at       messagePlace // where forgetMessages stopped; sweeping is held
@@ -294,6 +295,7 @@ func (w *postgresWriter) once(ctx context.Context, fn func(t *postgresTx) error)
 		return t.fault(err)
 	}
 	committed = true
+	w.grown.Add(t.grown)
 	return nil
 }
 
@@ -312,7 +314,10 @@ func (w *postgresWriter) begin(ctx context.Context) (*pgxpool.Conn, pgx.Tx, erro
 		conn, err := w.pool.Acquire(bounded)
 		var tx pgx.Tx
 		if err == nil {
-			if tx, err = conn.BeginTx(bounded, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite}); err != nil {
+			if err = w.replan(bounded, conn.Conn()); err == nil {
+				tx, err = conn.BeginTx(bounded, pgx.TxOptions{IsoLevel: pgx.ReadCommitted, AccessMode: pgx.ReadWrite})
+			}
+			if err != nil {
 				conn.Release()
 			}
 		}
@@ -331,6 +336,42 @@ func (w *postgresWriter) begin(ctx context.Context) (*pgxpool.Conn, pgx.Tx, erro
 		w.pool.Reset()
 	}
 }
+
+// maxPlanAge and minGrowth are after what time, and after how many rows of this
+// process, the writer's plans are made anew.
+const (
+	maxPlanAge = time.Second
+	minGrowth  = 1000
+)
+
+// plans say when those of a connection were made.
+type plans struct {
+	at    time.Time
+	grown int64
+}
+
+// replan has the server forget the plans of a connection whose tables may be
+// far larger than when these were made. All ways to an empty or tiny table cost
+// the same, if the server's statistics say that it is one, so it may choose to
+// read all of it for each key, and to stay with that.
+func (w *postgresWriter) replan(ctx context.Context, conn *pgx.Conn) error {
+	p, ok := conn.PgConn().CustomData()[plansOf].(*plans)
+	if !ok {
+		p = &plans{at: time.Now(), grown: w.grown.Load()}
+		conn.PgConn().CustomData()[plansOf] = p
+		return nil
+	}
+	grown := w.grown.Load()
+	if time.Since(p.at) < maxPlanAge && grown-p.grown < max(minGrowth, p.grown) {
+		return nil
+	}
+	p.at, p.grown = time.Now(), grown
+	_, err := conn.Exec(ctx, `DISCARD PLANS`, pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+// plansOf is the key of plans among a connection's custom data.
+const plansOf = "plans"
 
 // undo rolls back; a connection that cannot is closed, which does the same.
 func (w *postgresWriter) undo(ctx context.Context, t *postgresTx) {

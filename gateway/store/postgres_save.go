@@ -136,6 +136,7 @@ func (t *postgresTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if err := t.lock(ws); err != nil {
 		return err
 	}
+	t.grown += int64(len(c.NewContacts) + len(c.NewCompanies) + len(c.NewKeys) + len(c.NewMemberships))
 	s := &saving{postgresTx: t, ws: ws, c: c, ends: map[memberEnd]bool{}}
 	if err := s.lookUp(); err != nil {
 		return s.failed(err)

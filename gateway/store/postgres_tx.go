@@ -22,6 +22,7 @@ type postgresTx struct {
 	// ends.
 	locked []gateway.WorkspaceID
 	blocks int64 // blocks of ids to take next
+	grown  int64 // rows with keys that were added
 	// err is the first failure. The server takes nothing more after it.
 	err   error
 	stale bool // the connection leads to the wrong server
@@ -166,6 +167,7 @@ func (t *postgresTx) ClaimMessages(ws gateway.WorkspaceID, ids []gateway.Message
 	if len(ids) == 0 {
 		return nil, t.err
 	}
+	t.grown += int64(len(ids))
 	if err := t.lock(ws); err != nil {
 		return nil, err
 	}
