@@ -51,13 +51,13 @@ func parseUsage(stat, status []byte) (usage, error) {
 	if len(fields) < 13 {
 		return usage{}, errors.New("process stat file is too short")
 	}
-	// utime and stime are fields 14 and 15, in ticks: USER_HZ, which is 100 on every Linux that Go runs on.
+	// utime and stime are fields 14 and 15.
 	user, err1 := strconv.ParseInt(fields[11], 10, 64)
 	system, err2 := strconv.ParseInt(fields[12], 10, 64)
 	if err := errors.Join(err1, err2); err != nil {
 		return usage{}, fmt.Errorf("process times: %w", err)
 	}
-	u := usage{cpu: time.Duration(user+system) * (time.Second / 100)}
+	u := usage{cpu: ticks(user + system)}
 	for line := range strings.Lines(string(status)) {
 		name, value, _ := strings.Cut(line, ":")
 		var into *int64
@@ -106,7 +106,55 @@ func parseMachineCPU(stat []byte) (time.Duration, error) {
 			busy += ticks
 		}
 	}
-	return time.Duration(busy) * (time.Second / 100), nil
+	return ticks(busy), nil
+}
+
+// ticks is a time in USER_HZ, which is 100 on every Linux that Go runs on.
+func ticks(n int64) time.Duration { return time.Duration(n) * (time.Second / 100) }
+
+// databaseCPU is the CPU time that the PostgreSQL and Redis servers of this machine have used, with that of the children
+// that they have waited for.
+func databaseCPU() (time.Duration, error) {
+	names, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, fmt.Errorf("find the databases: %w", err)
+	}
+	var sum time.Duration
+	for _, name := range names {
+		stat, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		cpu, err := parseDatabaseCPU(stat)
+		if err != nil {
+			return 0, err
+		}
+		sum += cpu
+	}
+	return sum, nil
+}
+
+// parseDatabaseCPU reads the file stat of proc(5): the time of the process, and of its children that have ended; 0 if it
+// is no database server's.
+func parseDatabaseCPU(stat []byte) (time.Duration, error) {
+	_, rest, _ := strings.Cut(string(stat), "(")
+	i := strings.LastIndexByte(rest, ')')
+	if i < 0 || rest[:i] != "postgres" && rest[:i] != "redis-server" {
+		return 0, nil
+	}
+	fields := strings.Fields(rest[i+1:])
+	if len(fields) < 15 {
+		return 0, errors.New("process stat file is too short")
+	}
+	var sum int64
+	for _, f := range fields[11:15] { // utime, stime, cutime, cstime
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("process times: %w", err)
+		}
+		sum += n
+	}
+	return ticks(sum), nil
 }
 
 // A child is a server that this program started.

@@ -29,6 +29,26 @@ func TestParseUsage(t *testing.T) {
 	}
 }
 
+func TestParseDatabaseCPU(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, stat string
+		want       time.Duration
+	}{
+		{"postgres", "7 (postgres) S 1 123 123 0 -1 4194560 5061 0 0 0 250 50 100 25 20 0 9\n", 4250 * time.Millisecond},
+		{"redis", "7 (redis-server) S 1 123 123 0 -1 4194560 5061 0 0 0 250 50 0 0 20 0 9\n", 3 * time.Second},
+		{"another", "7 (vim postgres) S 1 123 123 0 -1 4194560 5061 0 0 0 250 50 100 25 20 0 9\n", 0},
+		{"cut off", "7 (postgres", 0},
+	} {
+		if got, err := parseDatabaseCPU([]byte(tt.stat)); err != nil || got != tt.want {
+			t.Errorf("%s: %v, %v; want %v", tt.name, got, err, tt.want)
+		}
+	}
+	if _, err := parseDatabaseCPU([]byte("7 (postgres) S 1")); err == nil {
+		t.Error("a short stat file was read without an error")
+	}
+}
+
 func TestParseMachineCPU(t *testing.T) {
 	t.Parallel()
 	got, err := parseMachineCPU([]byte("cpu  100 20 30 9999 8888 4 5 6 100 20\ncpu0 1 2\n"))

@@ -74,7 +74,7 @@ func (f *File) join(entries []*gateway.Entry, bytes int64) (*group, error) {
 	if f.closed {
 		return nil, errClosed()
 	}
-	if f.pending+f.waiting+n > f.opts.MaxPending || f.pendingBytes+f.waitingBytes+bytes > f.opts.MaxBytes {
+	if f.pending+int64(f.crowd.size)+n > f.opts.MaxPending || f.pendingBytes+f.waitingBytes+bytes > f.opts.MaxBytes {
 		return nil, errFull()
 	}
 	var g *group
@@ -88,8 +88,8 @@ func (f *File) join(entries []*gateway.Entry, bytes int64) (*group, error) {
 	}
 	g.entries = append(g.entries, entries...)
 	g.bytes += bytes
-	f.waiting += n
 	f.waitingBytes += bytes
+	f.crowd.join(len(entries), len(f.groups[0].entries), len(f.groups) > 1)
 	return g, nil
 }
 
@@ -107,6 +107,9 @@ func (f *File) commitLoop() {
 			return
 		}
 		f.brake()
+		if len(f.groups) == 1 && !f.closed {
+			f.crowd.wait(&f.mu, len(f.groups[0].entries), f.closing)
+		}
 		f.gather()
 		g := f.groups[0]
 		f.groups = slices.Delete(f.groups, 0, 1)
@@ -152,8 +155,7 @@ func (f *File) brake() {
 }
 
 // gather lets callers that are about to run join the first group: as long as
-// there are any it costs no time to wait for them, and every commit less is
-// time won. The caller holds mu.
+// there are any it costs no time to wait for them. The caller holds mu.
 func (f *File) gather() {
 	start := time.Now()
 	for n := 0; len(f.groups) == 1 && len(f.groups[0].entries) > n; {
@@ -176,7 +178,7 @@ func (f *File) commit(g *group) {
 	}
 
 	f.mu.Lock()
-	f.waiting -= int64(len(g.entries))
+	f.crowd.leave(len(g.entries))
 	f.waitingBytes -= g.bytes
 	if f.broken = err; err != nil {
 		f.failed = time.Now()

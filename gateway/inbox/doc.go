@@ -42,7 +42,11 @@
 //     256 (BenchmarkAppend); what is left is the sync, some 100 us for each.
 //   - A group takes what came while the last commit ran, and then as long as
 //     callers that are ready to run still join: yielding to them costs nothing
-//     when there are none. A timer was no better and delays the lone caller.
+//     when there are none. Where many are under way it first waits up to 5 ms for
+//     about as many as there were lately: those whom the last commit answered send
+//     the next. Without it 64 connections made groups of some 25, and a third of
+//     them, at each of three nodes, groups of 8; with it 56 and 18, and 3 and 8 us
+//     less CPU a payload. A caller who comes alone, or with few others, never waits.
 //   - With much pending, commits are delayed by up to 50 ms. Taking payloads in
 //     is so much cheaper than applying them that on few cores it would leave the
 //     applier behind, the memory for Next overrun, and each entry to be read back

@@ -65,7 +65,7 @@ type File struct {
 
 	// Append: groups wait to be committed, the last one still takes more.
 	groups       []*group
-	waiting      int64 // entries in groups, and in the one being committed
+	crowd        crowd // entries in groups, and in the one being committed
 	waitingBytes int64
 	last         int64      // last acknowledged entry
 	segments     []*segment // oldest first
@@ -141,6 +141,7 @@ func Open(ctx context.Context, dir string, applied int64, opts Options) (*File, 
 		applied:   applied,
 		last:      applied,
 		ready:     make(chan struct{}, 1),
+		crowd:     newCrowd(),
 		reading:   make(chan struct{}, 1),
 		chores:    make(chan struct{}, 1),
 		closing:   make(chan struct{}),
@@ -358,7 +359,7 @@ func (f *File) Pending() int64 {
 // CodeUnavailable as well.
 func (f *File) Check(ctx context.Context) error {
 	f.mu.Lock()
-	full := f.pending+f.waiting >= f.opts.MaxPending || f.pendingBytes+f.waitingBytes >= f.opts.MaxBytes
+	full := f.pending+int64(f.crowd.size) >= f.opts.MaxPending || f.pendingBytes+f.waitingBytes >= f.opts.MaxBytes
 	closed, broken := f.closed, f.broken
 	var p *probing
 	if !closed && !full && broken != nil && time.Since(f.failed) >= doubt {

@@ -120,6 +120,7 @@ type Stream struct {
 	// Append: flights wait to be sent, the last one still takes more.
 	flights      []*flight
 	waitingBytes int64 // in flights, and in the one being sent
+	crowd        crowd // the entries there
 
 	// What this process has taken in for shards that it owns, see Shard.local.
 	localEntries int
@@ -203,6 +204,7 @@ func OpenStream(ctx context.Context, opts StreamOptions) (*Stream, error) {
 		return nil, err
 	}
 	s := &Stream{
+		crowd:   newCrowd(),
 		opts:    opts,
 		client:  newClient(opts),
 		trims:   make(chan struct{}, 1),

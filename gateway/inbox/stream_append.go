@@ -144,6 +144,7 @@ func (s *Stream) board(entries []*gateway.Entry, shards []int, bytes int64) (*fl
 	f.shards = append(f.shards, shards...)
 	f.bytes += bytes
 	s.waitingBytes += bytes
+	s.crowd.join(len(entries), len(s.flights[0].entries), len(s.flights) > 1)
 	return f, nil
 }
 
@@ -160,6 +161,9 @@ func (s *Stream) commitLoop() {
 			return
 		}
 		s.brake()
+		if len(s.flights) == 1 && !s.closed {
+			s.crowd.wait(&s.mu, len(s.flights[0].entries), s.closing)
+		}
 		s.gather()
 		f := s.flights[0]
 		s.flights = slices.Delete(s.flights, 0, 1)
@@ -218,6 +222,7 @@ func (s *Stream) commit(f *flight) {
 	var refused []*flight
 	s.mu.Lock()
 	s.waitingBytes -= f.bytes
+	s.crowd.leave(len(f.entries))
 	for _, p := range parts {
 		p.shard.down = nil
 		switch {
@@ -246,6 +251,7 @@ func (s *Stream) commit(f *flight) {
 		refused, s.flights = s.flights, nil
 		for _, r := range refused {
 			s.waitingBytes -= r.bytes
+			s.crowd.leave(len(r.entries))
 		}
 	}
 	s.mu.Unlock()
