@@ -63,6 +63,8 @@ type Store interface {
 	// AddAPIKey gives a workspace another key. A key that exists already, in any
 	// workspace, is a CodeConflict.
 	AddAPIKey(ctx context.Context, w WorkspaceID, k APIKey) error
+	// DeleteAPIKey revokes a key of a workspace, CodeNotFound if it has none such.
+	DeleteAPIKey(ctx context.Context, w WorkspaceID, kind KeyKind, secret string) error
 	// AddAgent gives a workspace another agent. One with the same e-mail is a
 	// CodeConflict.
 	AddAgent(ctx context.Context, a Agent) error
@@ -107,6 +109,9 @@ type Tx interface {
 	Load(w WorkspaceID, refs Refs) (*Loaded, error)
 	// ContactKeys returns all visitor keys of a contact, oldest first.
 	ContactKeys(w WorkspaceID, id ContactID) ([]VisitorKey, error)
+	// AddEvent records one event and returns its id, and whether it is the first of
+	// its kind and name in the workspace, by whatever door those came.
+	AddEvent(w WorkspaceID, e Event) (id int64, first bool, err error)
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
 	// Save writes the changes of one workspace.
@@ -171,6 +176,11 @@ type Changes struct {
 	PageViews          []PageView
 	Events             []Event
 	Merges             []Merge
+	// DeletedContacts go with all that is theirs: keys, identifiers, memberships,
+	// history, journal, and the contacts that were merged into them. DeletedCompanies
+	// go with their memberships, ended ones too. Nothing else here names any of them.
+	DeletedContacts  []ContactID
+	DeletedCompanies []CompanyID
 	// Visits counts page views that belong to nobody: no key, no identifier.
 	Visits int64
 	// VisitsAt is the day under which Visits are counted.
@@ -195,6 +205,8 @@ type Reader interface {
 	// WorkspaceByKey finds the workspace that a secret names (see APIKey).
 	WorkspaceByKey(ctx context.Context, kind KeyKind, secret string) (*Workspace, error)
 	Workspaces(ctx context.Context) ([]Workspace, error)
+	// APIKey finds a key by its secret, CodeNotFound if there is none.
+	APIKey(ctx context.Context, kind KeyKind, secret string) (APIKey, error)
 	APIKeys(ctx context.Context, w WorkspaceID) ([]APIKey, error)
 	// Agents of a workspace, by e-mail.
 	Agents(ctx context.Context, w WorkspaceID) ([]Agent, error)
@@ -211,6 +223,9 @@ type Reader interface {
 	// Contacts lists contacts that are not merged away, newest first; before is
 	// the id behind which the page starts (0: from the start).
 	Contacts(ctx context.Context, w WorkspaceID, before ContactID, limit int) ([]*ContactView, error)
+	// FindContacts is Contacts for those that a query finds. It searches in the
+	// order of the list, so a query that few contacts meet reads many; ctx bounds it.
+	FindContacts(ctx context.Context, w WorkspaceID, q Query) ([]*ContactView, error)
 	CountContacts(ctx context.Context, w WorkspaceID) (int64, error)
 	// VisitorKeys of a contact, newest first.
 	VisitorKeys(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]VisitorKey, error)
@@ -224,7 +239,12 @@ type Reader interface {
 	Company(ctx context.Context, w WorkspaceID, id CompanyID) (*CompanyView, error)
 	CompanyByCustomID(ctx context.Context, w WorkspaceID, customID string) (*CompanyView, error)
 	Companies(ctx context.Context, w WorkspaceID, before CompanyID, limit int) ([]*CompanyView, error)
+	// FindCompanies is Companies for those that a query finds, as FindContacts.
+	FindCompanies(ctx context.Context, w WorkspaceID, q Query) ([]*CompanyView, error)
 	CountCompanies(ctx context.Context, w WorkspaceID) (int64, error)
+	// Members lists the memberships of a company, the newest Since first, then the
+	// highest contact id; the current ones, or those that have ended.
+	Members(ctx context.Context, w WorkspaceID, id CompanyID, q MemberQuery) ([]MemberView, error)
 
 	// Visits is the number of page views that belong to nobody.
 	Visits(ctx context.Context, w WorkspaceID) (int64, error)
@@ -255,6 +275,66 @@ type CompanyView struct {
 	EmployeesCount int64
 	Employees      []ContactID // the newest MaxEmployees, newest first
 }
+
+// MemberQuery asks for a page of a company's members.
+type MemberQuery struct {
+	Former bool // those that have ended, else the current ones
+	// BeforeSince and BeforeContact are those of the last membership of the page
+	// before; zero for the first page.
+	BeforeSince   time.Time
+	BeforeContact ContactID
+	Limit         int
+}
+
+// MemberView is a membership with what tells whose it is.
+type MemberView struct {
+	Membership
+	CustomID string
+	Email    string
+	Name     string
+}
+
+// Query asks for the contacts or companies that meet all its conditions, newest
+// first.
+type Query struct {
+	Where  []Condition
+	Before int64 // the id behind which the page starts; 0: from the start
+	Limit  int
+}
+
+// Condition compares one field of a contact or company with a value.
+type Condition struct {
+	// Field is the name of an attribute, standard or custom (StandardName), or one of
+	// id, custom_id, email, name, created_at, updated_at; of contacts also key (any
+	// of their visitor keys). Whoever builds a condition need not know whether there
+	// is such an attribute: who lacks it, or has a value of another type, doesn't meet
+	// the condition.
+	Field string
+	Op    Op
+	// Value is what to compare with: a text for the operators of texts; of the
+	// type of the attribute for the others.
+	Value Value
+}
+
+// Op compares.
+type Op string
+
+// The operators (contract, section 4). Those that begin with i don't tell upper
+// from lower case (of ASCII letters at least). Of a list an operator looks at
+// every item: one that meets it is enough.
+const (
+	OpEqual       Op = ""
+	OpContains    Op = "contains"
+	OpIContains   Op = "icontains"
+	OpStartsWith  Op = "startswith"
+	OpIStartsWith Op = "istartswith"
+	OpEndsWith    Op = "endswith"
+	OpIEndsWith   Op = "iendswith"
+	OpGreater     Op = "gt"
+	OpAtLeast     Op = "gte"
+	OpLess        Op = "lt"
+	OpAtMost      Op = "lte"
+)
 
 // Ref names a contact by one of its identifiers, for the identity cache.
 type Ref struct {

@@ -48,11 +48,29 @@ const (
 	KeyREST   KeyKind = "rest"
 )
 
+// Scope says what a REST token may do; each includes those before it.
+type Scope string
+
+// The scopes. A token that was made before there were any is ScopeAdmin.
+const (
+	ScopeRead  Scope = "read"
+	ScopeWrite Scope = "write"
+	ScopeAdmin Scope = "admin"
+)
+
+// Includes reports whether what takes the scope other may be done with s.
+func (s Scope) Includes(other Scope) bool {
+	rank := map[Scope]int{ScopeRead: 1, ScopeWrite: 2, ScopeAdmin: 3}
+	return rank[other] > 0 && rank[s] >= rank[other]
+}
+
 // APIKey is one such secret. A widget key is public by nature and kept as it
 // is; of a REST token only the SHA-256 is kept.
 type APIKey struct {
 	WorkspaceID WorkspaceID
 	Kind        KeyKind
 	Secret      string // widget key in clear; hex SHA-256 of a REST token
+	Name        string // what people call it, "" if nothing
+	Scope       Scope  // of a REST token; "" for a widget key
 	CreatedAt   time.Time
 }
