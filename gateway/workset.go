@@ -52,6 +52,7 @@ type contactState struct {
 	isNew       bool
 	dirty       bool
 	touched     bool // is in workset.touched
+	deleted     bool
 	memberships []*memberState
 	gained      []*keyState  // keys that came to it in this batch; some may have left again
 	stored      []VisitorKey // keys that it has in the store, oldest first, once hasStored
@@ -70,9 +71,10 @@ type memberState struct {
 }
 
 type companyState struct {
-	c     *Company
-	isNew bool
-	dirty bool
+	c       *Company
+	isNew   bool
+	dirty   bool
+	deleted bool
 }
 
 // defSet holds the attribute definitions of a workspace. A published one is
@@ -263,7 +265,7 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 		changed = d.Merge || d.SetCustomID
 	}
 	if d.Merge {
-		if err := ws.merge(cur, cs, d.Rule, e.At); err != nil {
+		if err := ws.merge(cur, cs, d.Rule, string(SourceWidget), e.At); err != nil {
 			return nil, err
 		}
 	}
@@ -711,7 +713,7 @@ func happened(e *Entry) time.Time {
 // merge makes loser part of winner: keys and memberships move, the winner's
 // gaps are filled, the loser stays as an alias, and the journal notes how it
 // was.
-func (ws *workset) merge(loser, winner *contactState, rule Rule, at time.Time) error {
+func (ws *workset) merge(loser, winner *contactState, rule Rule, by string, at time.Time) error {
 	keys, err := ws.keysOf(loser)
 	if err != nil {
 		return err
@@ -767,7 +769,7 @@ func (ws *workset) merge(loser, winner *contactState, rule Rule, at time.Time) e
 	}
 	winner.c.Fingerprint = 0
 	ws.changed.Merges = append(ws.changed.Merges, Merge{
-		WorkspaceID: ws.w, At: at, By: string(SourceWidget), Rule: string(rule),
+		WorkspaceID: ws.w, At: at, By: by, Rule: string(rule),
 		WinnerID: winner.c.ID, LoserID: loser.c.ID, Before: before, After: contactJSON(winner),
 	})
 	return nil
@@ -898,10 +900,16 @@ func contactJSON(cs *contactState) string {
 	return string(append(b, "]}"...))
 }
 
-// diff returns what has to be written.
+// diff returns what has to be written. Nothing of it is of a contact or company
+// that is being deleted.
 func (ws *workset) diff() *Changes {
 	out := ws.changed
+	gone := func(id ContactID) bool { cs := ws.contacts[id]; return cs != nil && cs.deleted }
+	out.PageViews = slices.DeleteFunc(out.PageViews, func(v PageView) bool { return gone(v.ContactID) })
 	for _, k := range ws.moved {
+		if gone(k.ContactID) {
+			continue
+		}
 		if k.isNew {
 			out.NewKeys = append(out.NewKeys, k.VisitorKey)
 		} else {
@@ -909,6 +917,9 @@ func (ws *workset) diff() *Changes {
 		}
 	}
 	for _, co := range ws.built {
+		if co.deleted {
+			continue
+		}
 		if co.isNew {
 			out.NewCompanies = append(out.NewCompanies, co.c)
 		} else {
@@ -916,6 +927,9 @@ func (ws *workset) diff() *Changes {
 		}
 	}
 	for _, cs := range ws.touched {
+		if cs.deleted {
+			continue
+		}
 		switch {
 		case cs.isNew:
 			out.NewContacts = append(out.NewContacts, cs.c)

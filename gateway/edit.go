@@ -1,0 +1,700 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Author is by which door edits come, and through whom.
+type Author struct {
+	Source Source // kept with the memberships that are made
+	By     string // the token or agent, for the journal; "" if nobody in particular
+}
+
+// Edit runs fn in one write transaction of the workspace and commits what it did
+// durably when fn returns nil; on an error nothing of it remains. fn may run
+// again from the start, so all that it keeps it must keep anew each time. After
+// Edit, every cache knows that the contacts have changed.
+//
+// Its errors are fn's, and *Error with CodeUnavailable while the store can't.
+func (g *Gateway) Edit(ctx context.Context, w *Workspace, author Author, fn func(e *Editor) error) error {
+	for try := 1; ; try++ {
+		err := g.edit(ctx, w, author, fn)
+		if CodeOf(err) != CodeConflict || try == maxConflicts || ctx.Err() != nil {
+			return err
+		}
+		g.defs.Delete(w.ID) // what is in the way is newer than what is known here
+	}
+}
+
+func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func(e *Editor) error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic while editing: %v\n%s", r, debug.Stack())
+		}
+	}()
+	// Not beside a batch: what one remembers after its commit must not be older
+	// than what the other forgets.
+	g.applying.Lock()
+	defer g.applying.Unlock()
+	defs, err := g.attributeDefs(ctx, w.ID)
+	if err != nil {
+		return err
+	}
+	var e *Editor
+	err = g.store.Update(ctx, func(tx Tx) error {
+		e = &Editor{set: newWorkset(tx, w, defs, 4), tx: tx, author: author, at: g.clock()}
+		if err := fn(e); err != nil {
+			return err
+		}
+		if err := g.defsStillNew(tx, w.ID, e.set.newDefs); err != nil {
+			return err
+		}
+		if err := tx.Save(w.ID, e.changes()); err != nil {
+			return fmt.Errorf("save an edit: %w", err)
+		}
+		return nil
+	})
+	if e != nil {
+		// After an error too: the answer of a commit that went through may be lost.
+		if ids := e.affected(); len(ids) > 0 {
+			g.cache.Forget(context.WithoutCancel(ctx), w.ID, ids)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	g.publishDefs(w.ID, defs, e.set.newDefs)
+	g.announce()
+	return nil
+}
+
+// Editor changes one workspace within an Edit: it is how every door but the
+// widget writes. It finds what it is asked about in the store and in what it has
+// changed itself. It is not safe for concurrent use, and of no use after fn.
+//
+// What is wrong with the caller's input is an *Error of CodeInvalid that names
+// the field; what does not exist is CodeNotFound. After any error the
+// transaction must not be committed: fn returns it.
+type Editor struct {
+	set    *workset
+	tx     Tx
+	author Author
+	at     time.Time
+
+	deletedContacts  []ContactID
+	deletedCompanies []CompanyID
+}
+
+// Now is the time of the edit, as it is stored.
+func (e *Editor) Now() time.Time { return e.at }
+
+// ContactPatch is what a client wants of a contact. Nil pointers and missing
+// attributes change nothing.
+type ContactPatch struct {
+	CustomID *string // "" takes it away
+	Email    *string // as sent; "" takes it away
+	// Key makes a visitor key the contact's; "" changes nothing.
+	Key string
+	// Attributes are set; null clears one. Tags are set too, but with KeepTags they
+	// are added to those that are there.
+	Attributes []PayloadAttribute
+	KeepTags   bool
+	// Companies make the contact an employee; they must exist.
+	Companies []CompanyRef
+}
+
+// CompanyPatch is what a client wants of a company.
+type CompanyPatch struct {
+	CustomID   *string // "" takes it away
+	Name       *string
+	Attributes []PayloadAttribute
+	KeepTags   bool
+}
+
+// CompanyRef names a company by either of its ids.
+type CompanyRef struct {
+	ID       CompanyID // counts if it is not 0
+	CustomID string
+	Field    string // the field of the input that named it, for the error
+}
+
+// Contact returns the id of the contact, or of the one that it was merged into.
+func (e *Editor) Contact(id ContactID) (ContactID, error) {
+	cs, err := e.contact(id)
+	if err != nil {
+		return 0, err
+	}
+	return cs.c.ID, nil
+}
+
+// ContactByCustomID returns the contact that has the custom id.
+func (e *Editor) ContactByCustomID(customID string) (ContactID, error) {
+	if customID == "" {
+		return 0, notThere("contact")
+	}
+	if err := e.load(Refs{CustomIDs: []string{customID}}); err != nil {
+		return 0, err
+	}
+	if cs := e.set.byCustomID[customID]; cs != nil {
+		return cs.c.ID, nil
+	}
+	return 0, notThere("contact")
+}
+
+// ContactByKey returns the contact that has the visitor key.
+func (e *Editor) ContactByKey(key string) (ContactID, error) {
+	if key == "" {
+		return 0, notThere("contact")
+	}
+	if err := e.load(Refs{Keys: []string{key}}); err != nil {
+		return 0, err
+	}
+	if cs := e.set.current(key); cs != nil {
+		return cs.c.ID, nil
+	}
+	return 0, notThere("contact")
+}
+
+// CreateContact makes a contact.
+func (e *Editor) CreateContact(p ContactPatch) (ContactID, error) {
+	id, err := e.tx.NextIDs(IDContact, 1)
+	if err != nil {
+		return 0, err
+	}
+	cs := &contactState{isNew: true, c: &Contact{ID: ContactID(id), WorkspaceID: e.set.w, CreatedAt: e.at}}
+	e.set.contacts[cs.c.ID] = cs
+	if err := e.patchContact(cs, p); err != nil {
+		return 0, err
+	}
+	// Without a key there would be no link that leads a browser to the contact.
+	if _, err := e.set.attachKey(cs, "", e.at); err != nil {
+		return 0, err
+	}
+	return cs.c.ID, nil
+}
+
+// UpdateContact changes a contact.
+func (e *Editor) UpdateContact(id ContactID, p ContactPatch) error {
+	cs, err := e.contact(id)
+	if err != nil {
+		return err
+	}
+	return e.patchContact(cs, p)
+}
+
+func (e *Editor) patchContact(cs *contactState, p ContactPatch) error {
+	if p.CustomID != nil && *p.CustomID != cs.c.CustomID {
+		if err := e.setCustomID(cs, *p.CustomID); err != nil {
+			return err
+		}
+	}
+	if p.Email != nil && *p.Email == "" {
+		e.set.setEmail(cs, "", "")
+	} else if p.Email != nil {
+		email, key, ok := NormalizeEmail(*p.Email)
+		if !ok {
+			return &Error{Code: CodeInvalid, Field: "email", Message: "Enter a valid email address."}
+		}
+		e.set.setEmail(cs, email, key)
+	}
+	if p.Key != "" {
+		if err := e.load(Refs{Keys: []string{p.Key}}); err != nil {
+			return err
+		}
+		if _, err := e.set.attachKey(cs, p.Key, e.at); err != nil {
+			return err
+		}
+	}
+	before := nameParts(cs.c.Attributes)
+	if err := e.setAttributes(EntityContact, &cs.c.Attributes, p.Attributes, p.KeepTags); err != nil {
+		return err
+	}
+	if nameParts(cs.c.Attributes) != before {
+		composeName(&cs.c.Attributes, p.Attributes)
+	}
+	for _, ref := range p.Companies {
+		co, err := e.companyOf(ref)
+		if err != nil {
+			return err
+		}
+		if err := e.addMember(cs, co); err != nil {
+			return err
+		}
+	}
+	e.touch(cs)
+	return nil
+}
+
+// setAttributes is workset.setAttributes, but tags are replaced unless they are to
+// be kept, and more attributes than there may be are an error.
+func (e *Editor) setAttributes(entity Entity, bag *Attributes, in []PayloadAttribute, keepTags bool) error {
+	for i := range in {
+		a := &in[i]
+		if a.Name == attrTags && !keepTags {
+			bag.Set(attrTags, Null)
+		}
+		k := DefKey{entity, a.Name}
+		if _, standard := Standard(entity, a.Name); !standard && !a.Value.IsNull() && e.set.def(k) == nil && e.set.defCount[entity] >= maxCustomAttributes {
+			return &Error{Code: CodeInvalid, Field: a.Label, Message: fmt.Sprintf("There are %d custom attributes already, which is as many as there may be.", maxCustomAttributes)}
+		}
+	}
+	_, err := e.set.setAttributes(entity, bag, in, e.at)
+	return err
+}
+
+func (e *Editor) setCustomID(cs *contactState, id string) error {
+	if id != "" {
+		if err := validCustomID(id, "custom_id"); err != nil {
+			return err
+		}
+		if err := e.load(Refs{CustomIDs: []string{id}}); err != nil {
+			return err
+		}
+		if e.set.byCustomID[id] != nil {
+			return &Error{Code: CodeInvalid, Field: "custom_id", Message: "A contact with this id already exists."}
+		}
+		e.set.byCustomID[id] = cs
+	}
+	delete(e.set.byCustomID, cs.c.CustomID)
+	cs.c.CustomID = id
+	return nil
+}
+
+// maxCustomID is how long a custom id may be, in bytes: that of a payload.
+const maxCustomID = MaxID
+
+func validCustomID(id, field string) error {
+	switch {
+	case len(id) > maxCustomID:
+		return &Error{Code: CodeInvalid, Field: field, Message: fmt.Sprintf("Ensure this field has no more than %d bytes.", maxCustomID)}
+	case !utf8.ValidString(id) || hasControl(id) || strings.TrimSpace(id) != id:
+		return &Error{Code: CodeInvalid, Field: field, Message: "An id can't have control characters, or spaces at its ends."}
+	}
+	return nil
+}
+
+// DeleteContact deletes a contact and all that is theirs.
+func (e *Editor) DeleteContact(id ContactID) error {
+	cs, err := e.contact(id)
+	if err != nil {
+		return err
+	}
+	e.deletedContacts = append(e.deletedContacts, cs.c.ID)
+	e.set.setEmail(cs, "", "")
+	delete(e.set.byCustomID, cs.c.CustomID)
+	cs.c.CustomID = ""
+	cs.deleted = true
+	for key, owner := range e.set.byKey {
+		if owner == cs.c.ID {
+			delete(e.set.byKey, key)
+		}
+	}
+	return nil
+}
+
+// MergeContacts makes others part of parent, the one with the lowest id first:
+// parent keeps its values, and its gaps are filled from them in this order
+// (contract, section 2). Each merge is journalled. Who is part of parent
+// already, or is parent, is left as it is.
+func (e *Editor) MergeContacts(parent ContactID, others []ContactID) error {
+	winner, err := e.contact(parent)
+	if err != nil {
+		return err
+	}
+	others = slices.Clone(others)
+	slices.Sort(others)
+	for _, id := range slices.Compact(others) {
+		loser, err := e.contact(id)
+		if err != nil {
+			return err
+		}
+		if loser == winner {
+			continue
+		}
+		if err := e.set.merge(loser, winner, RuleMergeByHand, e.by(), e.at); err != nil {
+			return err
+		}
+		winner.c.Fingerprint = 0
+	}
+	return nil
+}
+
+// RuleMergeByHand is in the journal of merges that somebody asked for.
+const RuleMergeByHand Rule = "merge_by_hand"
+
+func (e *Editor) by() string { return cmp.Or(e.author.By, string(e.author.Source)) }
+
+// Tags returns the tags of a contact.
+func (e *Editor) Tags(id ContactID) ([]string, error) {
+	cs, err := e.contact(id)
+	if err != nil {
+		return nil, err
+	}
+	return tagsOf(cs.c.Attributes), nil
+}
+
+// SetTags replaces the tags of a contact.
+func (e *Editor) SetTags(id ContactID, tags []string) error {
+	return e.UpdateContact(id, ContactPatch{Attributes: []PayloadAttribute{tagsAttribute(tags)}})
+}
+
+// CompanyTags returns the tags of a company.
+func (e *Editor) CompanyTags(id CompanyID) ([]string, error) {
+	co, err := e.company(id)
+	if err != nil {
+		return nil, err
+	}
+	return tagsOf(co.c.Attributes), nil
+}
+
+// SetCompanyTags replaces the tags of a company.
+func (e *Editor) SetCompanyTags(id CompanyID, tags []string) error {
+	return e.UpdateCompany(id, CompanyPatch{Attributes: []PayloadAttribute{tagsAttribute(tags)}})
+}
+
+func tagsOf(bag Attributes) []string {
+	v, _ := bag.Get(attrTags)
+	var tags []string
+	for _, item := range Items(v) {
+		tags = append(tags, Text(item))
+	}
+	return tags
+}
+
+func tagsAttribute(tags []string) PayloadAttribute {
+	v := Null
+	if len(tags) > 0 {
+		v = ListValue(tags...)
+	}
+	return PayloadAttribute{Name: attrTags, Label: attrTags, Value: v}
+}
+
+// Company returns the id, if there is such a company.
+func (e *Editor) Company(id CompanyID) (CompanyID, error) {
+	co, err := e.company(id)
+	if err != nil {
+		return 0, err
+	}
+	return co.c.ID, nil
+}
+
+// CompanyByCustomID returns the company that has the custom id.
+func (e *Editor) CompanyByCustomID(customID string) (CompanyID, error) {
+	if customID == "" {
+		return 0, notThere("company")
+	}
+	if err := e.load(Refs{CompanyCustomIDs: []string{customID}}); err != nil {
+		return 0, err
+	}
+	if co := e.set.companyIDs[customID]; co != nil {
+		return co.c.ID, nil
+	}
+	return 0, notThere("company")
+}
+
+// CreateCompany makes a company.
+func (e *Editor) CreateCompany(p CompanyPatch) (CompanyID, error) {
+	id, err := e.tx.NextIDs(IDCompany, 1)
+	if err != nil {
+		return 0, err
+	}
+	co := e.set.addCompany(&Company{ID: CompanyID(id), WorkspaceID: e.set.w, CreatedAt: e.at, UpdatedAt: e.at})
+	co.isNew = true
+	e.set.built = append(e.set.built, co)
+	if err := e.patchCompany(co, p); err != nil {
+		return 0, err
+	}
+	return co.c.ID, nil
+}
+
+// UpdateCompany changes a company.
+func (e *Editor) UpdateCompany(id CompanyID, p CompanyPatch) error {
+	co, err := e.company(id)
+	if err != nil {
+		return err
+	}
+	return e.patchCompany(co, p)
+}
+
+func (e *Editor) patchCompany(co *companyState, p CompanyPatch) error {
+	if p.CustomID != nil && *p.CustomID != co.c.CustomID {
+		if id := *p.CustomID; id != "" {
+			if err := validCustomID(id, "custom_id"); err != nil {
+				return err
+			}
+			if err := e.load(Refs{CompanyCustomIDs: []string{id}}); err != nil {
+				return err
+			}
+			if e.set.companyIDs[id] != nil {
+				return &Error{Code: CodeInvalid, Field: "custom_id", Message: "A company with this id already exists."}
+			}
+			e.set.companyIDs[id] = co
+		}
+		delete(e.set.companyIDs, co.c.CustomID)
+		co.c.CustomID = *p.CustomID
+	}
+	if p.Name != nil {
+		co.c.Name = *p.Name
+	}
+	if err := e.setAttributes(EntityCompany, &co.c.Attributes, p.Attributes, p.KeepTags); err != nil {
+		return err
+	}
+	co.c.UpdatedAt = e.at
+	if !co.isNew && !co.dirty {
+		co.dirty = true
+		e.set.built = append(e.set.built, co)
+	}
+	return nil
+}
+
+// DeleteCompany deletes a company and ends its memberships for good.
+func (e *Editor) DeleteCompany(id CompanyID) error {
+	co, err := e.company(id)
+	if err != nil {
+		return err
+	}
+	e.deletedCompanies = append(e.deletedCompanies, id)
+	co.deleted = true
+	delete(e.set.companyIDs, co.c.CustomID)
+	for _, cs := range e.set.contacts {
+		n := len(cs.memberships)
+		cs.memberships = slices.DeleteFunc(cs.memberships, func(m *memberState) bool { return m.CompanyID == id })
+		if len(cs.memberships) < n {
+			cs.promote()
+		}
+	}
+	return nil
+}
+
+// AddMember makes a contact an employee of a company. Who is one already stays so,
+// since when and by whom they were.
+func (e *Editor) AddMember(company CompanyID, contact ContactID) error {
+	co, err := e.company(company)
+	if err != nil {
+		return err
+	}
+	cs, err := e.contact(contact)
+	if err != nil {
+		return err
+	}
+	return e.addMember(cs, co)
+}
+
+func (e *Editor) addMember(cs *contactState, co *companyState) error {
+	if slices.ContainsFunc(cs.current(), func(m *memberState) bool { return m.CompanyID == co.c.ID }) {
+		return nil
+	}
+	if !e.set.link(cs, co.c.ID, e.author.Source, e.author.By, e.at) {
+		return Errorf(CodeInvalid, "The contact has %d companies already, which is as many as there may be.", maxMemberships)
+	}
+	e.touch(cs)
+	return nil
+}
+
+// RemoveMember ends a membership, by whatever door it came. Who is no employee is
+// none afterwards either.
+func (e *Editor) RemoveMember(company CompanyID, contact ContactID) error {
+	co, err := e.company(company)
+	if err != nil {
+		return err
+	}
+	cs, err := e.contact(contact)
+	if err != nil {
+		return err
+	}
+	for _, m := range cs.current() {
+		if m.CompanyID != co.c.ID {
+			continue
+		}
+		if m.isNew {
+			cs.memberships = slices.DeleteFunc(cs.memberships, func(x *memberState) bool { return x == m })
+		} else {
+			m.ended, m.Until, m.Primary = true, e.at, false
+		}
+		cs.promote()
+		e.touch(cs)
+	}
+	return nil
+}
+
+// SetPrimaryCompany makes one of a contact's companies the primary one,
+// CodeNotFound if they are no employee of it.
+func (e *Editor) SetPrimaryCompany(contact ContactID, company CompanyID) error {
+	cs, err := e.contact(contact)
+	if err != nil {
+		return err
+	}
+	current := cs.current()
+	if !slices.ContainsFunc(current, func(m *memberState) bool { return m.CompanyID == company }) {
+		return notThere("membership")
+	}
+	for _, m := range current {
+		if primary := m.CompanyID == company; m.Primary != primary {
+			m.Primary, m.changed = primary, true
+		}
+	}
+	e.touch(cs)
+	return nil
+}
+
+// AddEvent records an event of a contact, and returns its id and whether it is the
+// first of its kind and name in the workspace. A zero time is now.
+func (e *Editor) AddEvent(contact ContactID, kind EventKind, name, data string, at time.Time) (id int64, first bool, err error) {
+	cs, err := e.contact(contact)
+	if err != nil {
+		return 0, false, err
+	}
+	if cs.isNew {
+		return 0, false, fmt.Errorf("an event of contact %d, which is not stored yet", cs.c.ID)
+	}
+	if at.IsZero() {
+		at = e.at
+	}
+	return e.tx.AddEvent(e.set.w, Event{WorkspaceID: e.set.w, ContactID: cs.c.ID, Kind: kind, Name: name, Data: data, At: at.UTC().Truncate(time.Microsecond)})
+}
+
+// AddPageView records a page view; its contact must be set, a zero time is now.
+func (e *Editor) AddPageView(v PageView) error {
+	cs, err := e.contact(v.ContactID)
+	if err != nil {
+		return err
+	}
+	v.WorkspaceID, v.ContactID = e.set.w, cs.c.ID
+	if v.At.IsZero() {
+		v.At = e.at
+	}
+	v.At = v.At.UTC().Truncate(time.Microsecond)
+	e.set.changed.PageViews = append(e.set.changed.PageViews, v)
+	return nil
+}
+
+// DefineAttribute defines a custom attribute. It is a CodeInvalid if its name is
+// taken, by a standard attribute too, or is none.
+func (e *Editor) DefineAttribute(entity Entity, label string, t Type, description string) (AttributeDef, error) {
+	name := StandardName(label)
+	if name == "" || len(name) > MaxName {
+		return AttributeDef{}, &Error{Code: CodeInvalid, Field: "name", Message: "A name needs a letter or a digit."}
+	}
+	k := DefKey{entity, name}
+	if _, known := namesOf(entity).find(name); known || e.set.def(k) != nil {
+		return AttributeDef{}, &Error{Code: CodeInvalid, Field: "name", Message: "An attribute with this name already exists."}
+	}
+	if e.set.defCount[entity] >= maxCustomAttributes {
+		return AttributeDef{}, &Error{Code: CodeInvalid, Field: "name", Message: fmt.Sprintf("There are %d custom attributes already, which is as many as there may be.", maxCustomAttributes)}
+	}
+	id, err := e.tx.NextIDs(IDAttribute, 1)
+	if err != nil {
+		return AttributeDef{}, err
+	}
+	def := &AttributeDef{ID: AttributeID(id), WorkspaceID: e.set.w, Entity: entity, Name: name, Label: label, Type: t, Description: description, CreatedAt: e.at}
+	e.set.newDefs[k] = def
+	e.set.defCount[entity]++
+	e.set.changed.NewDefs = append(e.set.changed.NewDefs, *def)
+	return *def, nil
+}
+
+// Attribute returns the definition of a custom attribute, and whether there is
+// one.
+func (e *Editor) Attribute(entity Entity, name string) (AttributeDef, bool) {
+	if d := e.set.def(DefKey{entity, name}); d != nil {
+		return *d, true
+	}
+	return AttributeDef{}, false
+}
+
+func (e *Editor) load(refs Refs) error {
+	if err := e.set.load(refs); err != nil {
+		return fmt.Errorf("load what is edited: %w", err)
+	}
+	return nil
+}
+
+// contact loads the contact with the id, or the one that it was merged into.
+func (e *Editor) contact(id ContactID) (*contactState, error) {
+	for range maxAliases {
+		cs := e.set.contacts[id]
+		if cs == nil {
+			if slices.Contains(e.deletedContacts, id) {
+				break
+			}
+			if err := e.load(Refs{Contacts: []ContactID{id}}); err != nil {
+				return nil, err
+			}
+			if cs = e.set.contacts[id]; cs == nil {
+				break
+			}
+		}
+		if cs.deleted {
+			break
+		}
+		if cs.c.MergedInto == 0 {
+			return cs, nil
+		}
+		id = cs.c.MergedInto
+	}
+	return nil, notThere("contact")
+}
+
+// maxAliases is how many merges lead from a contact to the one that stands.
+const maxAliases = 1000
+
+func (e *Editor) company(id CompanyID) (*companyState, error) {
+	if e.set.companies[id] == nil {
+		if err := e.load(Refs{CompanyIDs: []CompanyID{id}}); err != nil {
+			return nil, err
+		}
+	}
+	if co := e.set.companies[id]; co != nil && !co.deleted {
+		return co, nil
+	}
+	return nil, notThere("company")
+}
+
+func (e *Editor) companyOf(ref CompanyRef) (*companyState, error) {
+	id, err := ref.ID, error(nil)
+	if id == 0 {
+		id, err = e.CompanyByCustomID(ref.CustomID)
+	}
+	var co *companyState
+	if err == nil {
+		co, err = e.company(id)
+	}
+	if IsNotFound(err) {
+		return nil, &Error{Code: CodeInvalid, Field: cmp.Or(ref.Field, "company_id"), Message: "There is no company with this id."}
+	}
+	return co, err
+}
+
+// touch marks a contact as changed. No payload says what it is now.
+func (e *Editor) touch(cs *contactState) {
+	cs.dirty = true
+	cs.c.Fingerprint = 0
+	cs.c.UpdatedAt = e.at
+	e.set.touch(cs)
+}
+
+// changes is what is to be saved.
+func (e *Editor) changes() *Changes {
+	c := e.set.diff()
+	c.DeletedContacts, c.DeletedCompanies = e.deletedContacts, e.deletedCompanies
+	return c
+}
+
+// affected are the contacts of which caches may know something that is no longer
+// true.
+func (e *Editor) affected() []ContactID {
+	ids := slices.Clone(e.deletedContacts)
+	for _, cs := range e.set.touched {
+		ids = append(ids, cs.c.ID)
+	}
+	return ids
+}
+
+func notThere(what string) error { return Errorf(CodeNotFound, "there is no such %s", what) }
