@@ -51,6 +51,9 @@ func (s *Server) Mount(e *echo.Echo) {
 			e.RouteNotFound(restBase+r.path+end, h) // methods that echo doesn't know
 		}
 	}
+	e.GET("/api/openapi.yaml", s.serveOpenAPI)
+	e.GET("/api/docs", s.serveDocs)
+	e.GET("/api/docs/", s.serveDocs)
 	e.Any(restBase, s.restNotFound)
 	e.Any(restBase+"/*", s.restNotFound)
 }

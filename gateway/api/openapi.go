@@ -1,0 +1,310 @@
+package api
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/labstack/echo/v4"
+	"go.yaml.in/yaml/v3"
+)
+
+// operation describes what a method of a path does, for the OpenAPI document. The
+// names of schemas and parameters are those of openapi.yaml.
+type operation struct {
+	method, path string // path below restBase, with the last slash
+	tag          string
+	summary      string
+	note         string
+	params       []string
+	body         string // schema of the request's body, "" if it has none
+	status       int    // of the answer when all is well
+	answer       string // schema of its body, "" if it is empty
+	notFound     bool   // answers 404 as well
+}
+
+// The tags, in the order of the documentation page.
+const (
+	tagContacts   = "Contacts"
+	tagCompanies  = "Companies"
+	tagEmployees  = "Employees"
+	tagAttributes = "Attributes"
+	tagEvents     = "Events"
+)
+
+var tags = []string{tagContacts, tagCompanies, tagEmployees, tagAttributes, tagEvents}
+
+const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes."
+
+// operations are all methods of all paths. A test compares them with the routes.
+func operations() []operation {
+	var all []operation
+	add := func(o operation) {
+		if o.status == 0 {
+			o.status = http.StatusOK
+		}
+		all = append(all, o)
+	}
+	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	for _, kind := range []struct{ base, path, id, by string }{
+		{"/users/", "/users/{id}/", "contact_id", "by id"},
+		{"/users-by-id/", "/users-by-id/{custom_id}/", "contact_custom_id", "by custom id"},
+	} {
+		id := []string{kind.id}
+		one := func(method, rest, tag, summary, body, answer string) {
+			add(operation{method: method, path: kind.path + rest, tag: tag, summary: summary + ", " + kind.by, params: id, body: body, answer: answer, notFound: true})
+		}
+		one(get, "", tagContacts, "One contact", "", "Contact")
+		one(put, "", tagContacts, "Change a contact", "ContactInput", "Contact")
+		one(patch, "", tagContacts, "Change a contact", "ContactInput", "Contact")
+		add(operation{method: del, path: kind.path, tag: tagContacts, summary: "Delete a contact and all that is theirs, " + kind.by, params: id, status: http.StatusNoContent, notFound: true})
+		attributesAndTags(one, tagContacts, "ContactInput")
+		for _, list := range [][2]string{{"events/", "Custom events of a contact"}, {"product_events/", "Product events of a contact"}, {"ping_hits/", "Page views of a contact"}} {
+			add(operation{method: get, path: kind.path + list[0], tag: tagEvents, summary: list[1] + ", newest first, " + kind.by, params: append(id, "limit", "page"), answer: "Page", notFound: true})
+		}
+		one(post, "events/", tagEvents, "Record an event", "EventInput", "EventAdded")
+		one(post, "set_primary_company/", tagEmployees, "Make one of the contact's companies the primary one", "CompanyRef", "Contact")
+		add(operation{method: post, path: kind.base + "update_or_create/", tag: tagContacts, summary: "Change the contact that has the custom id, or make it", body: "ContactInput", answer: "UpdatedOrCreated"})
+		for _, method := range []string{put, post} {
+			add(operation{method: method, path: kind.base + "mass_update_custom_attributes/", tag: tagContacts, summary: "Set one custom attribute of many contacts, " + kind.by, body: "MassUpdate", answer: "Done"})
+			add(operation{method: method, path: kind.base + "mass_update_standard_attributes/", tag: tagContacts, summary: "Set one standard attribute of many contacts, " + kind.by, body: "MassUpdate", answer: "Done"})
+		}
+	}
+	add(operation{method: get, path: "/users/", tag: tagContacts, summary: "List contacts, newest first", note: filterNote, params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
+	add(operation{method: post, path: "/users/", tag: tagContacts, summary: "Make a contact", body: "ContactInput", status: http.StatusCreated, answer: "Contact"})
+	add(operation{method: get, path: "/users/search/", tag: tagContacts, summary: "Find contacts", note: "By email, key, phone_number, user_id or custom_id. " + filterNote,
+		params: []string{"email", "many", "key", "phone_number", "user_id", "custom_id", "limit", "cursor"}, answer: "ContactFound", notFound: true})
+	add(operation{method: get, path: "/users-by-id/search/", tag: tagContacts, summary: "Find a contact by custom id", params: []string{"user_id", "custom_id"}, answer: "ContactFound", notFound: true})
+	add(operation{method: post, path: "/users/merge/", tag: tagContacts, summary: "Make contacts part of another", body: "Merge", answer: "Success", notFound: true})
+
+	for _, kind := range []struct{ path, id, by string }{
+		{"/companies/{id}/", "company_id_path", "by id"},
+		{"/companies-by-id/{custom_id}/", "company_custom_id", "by custom id"},
+	} {
+		id := []string{kind.id}
+		one := func(method, rest, tag, summary, body, answer string) {
+			add(operation{method: method, path: kind.path + rest, tag: tag, summary: summary + ", " + kind.by, params: id, body: body, answer: answer, notFound: true})
+		}
+		one(get, "", tagCompanies, "One company", "", "Company")
+		one(put, "", tagCompanies, "Change a company", "CompanyInput", "Company")
+		one(patch, "", tagCompanies, "Change a company", "CompanyInput", "Company")
+		add(operation{method: del, path: kind.path, tag: tagCompanies, summary: "Delete a company; its employees stay contacts, " + kind.by, params: id, status: http.StatusNoContent, notFound: true})
+		attributesAndTags(one, tagCompanies, "CompanyInput")
+		one(post, "add_member/", tagEmployees, "Make a contact an employee", "MemberRef", "Company")
+		one(post, "remove_member/", tagEmployees, "End a contact's being an employee", "MemberRef", "Company")
+		one(del, "remove_member/", tagEmployees, "End a contact's being an employee", "MemberRef", "Company")
+		add(operation{method: get, path: kind.path + "members/", tag: tagEmployees, summary: "All employees, the newest first, " + kind.by, params: append(id, "limit", "cursor", "former"), answer: "Page", notFound: true})
+	}
+	add(operation{method: get, path: "/companies/", tag: tagCompanies, summary: "List companies, newest first", note: filterNote, params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
+	add(operation{method: post, path: "/companies/", tag: tagCompanies, summary: "Make a company", body: "CompanyInput", status: http.StatusCreated, answer: "Company"})
+	add(operation{method: get, path: "/companies/search/", tag: tagCompanies, summary: "Find companies", note: "By company_id or custom_id. " + filterNote,
+		params: []string{"company_id", "custom_id", "limit", "cursor"}, answer: "CompanyFound", notFound: true})
+	add(operation{method: post, path: "/companies/update_or_create/", tag: tagCompanies, summary: "Change the company that has the custom id, or make it", body: "CompanyInput", answer: "UpdatedOrCreated"})
+
+	add(operation{method: get, path: "/attributes/", tag: tagAttributes, summary: "Custom attributes", params: []string{"limit", "page"}, answer: "Page", notFound: true})
+	add(operation{method: post, path: "/attributes/", tag: tagAttributes, summary: "Define a custom attribute", body: "AttributeInput", status: http.StatusCreated, answer: "Attribute"})
+	add(operation{method: get, path: "/attributes/{id}/", tag: tagAttributes, summary: "One custom attribute", params: []string{"attribute_id"}, answer: "Attribute", notFound: true})
+	add(operation{method: get, path: "/attribute-type/{name_std}/users/", tag: tagAttributes, summary: "Type of an attribute of contacts", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
+	add(operation{method: get, path: "/attribute-type/{name_std}/companies/", tag: tagAttributes, summary: "Type of an attribute of companies", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
+	add(operation{method: post, path: "/events/", tag: tagEvents, summary: "Record an event", body: "EventInput", answer: "EventAdded", notFound: true})
+	add(operation{method: post, path: "/site-views/", tag: tagEvents, summary: "Record a page view", body: "SiteView", status: http.StatusCreated, answer: "Anything"})
+	return all
+}
+
+// attributesAndTags are the same for contacts and companies.
+func attributesAndTags(one func(method, rest, tag, summary, body, answer string), tag, input string) {
+	one(http.MethodPost, "set_attribute/", tag, "Set one attribute", "AttributeValue", "")
+	one(http.MethodPost, "set_multiple_attributes/", tag, "Set several attributes", input, "")
+	for _, method := range []string{http.MethodPost, http.MethodDelete} {
+		one(method, "remove_attribute/", tag, "Clear one attribute", "AttributeName", "")
+		one(method, "remove_tag/", tag, "Take a tag away", "TagName", "")
+	}
+	one(http.MethodPost, "add_tag/", tag, "Add a tag", "TagName", "TagAdded")
+	one(http.MethodPost, "add_many_tags/", tag, "Add several tags", "TagNames", "")
+}
+
+// openAPIBase is the part of the document that is written by hand: everything but
+// the paths.
+//
+//go:embed openapi.yaml
+var openAPIBase []byte
+
+// openAPIDocument is the whole document as YAML.
+var openAPIDocument = sync.OnceValues(func() ([]byte, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(openAPIBase, &doc); err != nil {
+		return nil, fmt.Errorf("read openapi.yaml: %w", err)
+	}
+	var paths yaml.Node
+	if err := paths.Encode(openAPIPaths()); err != nil {
+		return nil, fmt.Errorf("write the paths: %w", err)
+	}
+	root := doc.Content[0]
+	root.Content = append(root.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: "paths"}, &paths)
+	return yaml.Marshal(&doc)
+})
+
+type object = map[string]any
+
+func ref(kind, name string) object { return object{"$ref": "#/components/" + kind + "/" + name} }
+
+// openAPIPaths is the part of the document that follows from operations.
+func openAPIPaths() map[string]map[string]any {
+	paths := make(map[string]map[string]any)
+	for _, o := range operations() {
+		answer := object{"description": http.StatusText(o.status)}
+		if o.answer != "" {
+			answer["content"] = object{"application/json": object{"schema": ref("schemas", o.answer)}}
+		}
+		answers := object{
+			strconv.Itoa(o.status): answer,
+			"400":                  ref("responses", "Invalid"),
+			"401":                  ref("responses", "Unauthorized"),
+			"406":                  ref("responses", "UnknownVersion"),
+			"503":                  ref("responses", "Unavailable"),
+		}
+		if o.answer == "UpdatedOrCreated" {
+			answers["201"] = answer
+		}
+		if o.notFound {
+			answers["404"] = ref("responses", "NotFound")
+		}
+		if o.method != http.MethodGet {
+			answers["403"] = ref("responses", "Forbidden")
+			answers["413"] = ref("responses", "TooLarge")
+		}
+		op := object{"tags": []string{o.tag}, "summary": o.summary, "responses": answers}
+		if o.note != "" {
+			op["description"] = o.note
+		}
+		if len(o.params) > 0 {
+			var params []object
+			for _, name := range o.params {
+				params = append(params, ref("parameters", name))
+			}
+			op["parameters"] = params
+		}
+		if o.body != "" {
+			schema := object{"schema": ref("schemas", o.body)}
+			op["requestBody"] = object{"content": object{"application/json": schema, "application/x-www-form-urlencoded": schema}}
+		}
+		if paths[o.path] == nil {
+			paths[o.path] = make(map[string]any)
+		}
+		paths[o.path][strings.ToLower(o.method)] = op
+	}
+	return paths
+}
+
+// serveOpenAPI answers GET /api/openapi.yaml.
+func (s *Server) serveOpenAPI(c echo.Context) error {
+	doc, err := openAPIDocument()
+	if err != nil {
+		return err
+	}
+	c.Response().Header().Set(echo.HeaderXContentTypeOptions, "nosniff")
+	return c.Blob(http.StatusOK, "application/yaml; charset=utf-8", doc)
+}
+
+//go:embed docs.html
+var docsPage string
+
+// docs is the page at /api/docs, made once.
+var docs = sync.OnceValues(func() ([]byte, error) {
+	var doc struct {
+		Info struct {
+			Title       string `yaml:"title"`
+			Description string `yaml:"description"`
+		} `yaml:"info"`
+		Components struct {
+			Parameters map[string]struct {
+				Name        string `yaml:"name"`
+				In          string `yaml:"in"`
+				Description string `yaml:"description"`
+			} `yaml:"parameters"`
+			Schemas map[string]yaml.Node `yaml:"schemas"`
+		} `yaml:"components"`
+	}
+	if err := yaml.Unmarshal(openAPIBase, &doc); err != nil {
+		return nil, fmt.Errorf("read openapi.yaml: %w", err)
+	}
+	type docParam struct{ Name, In, Description string }
+	type docOperation struct {
+		Method, Path, Summary, Note, Body, Answer string
+		Status                                    int
+		Params                                    []docParam
+	}
+	type docSection struct {
+		Tag        string
+		Operations []docOperation
+	}
+	type docSchema struct{ Name, Text string }
+	var page struct {
+		Title, Description string
+		Sections           []docSection
+		Schemas            []docSchema
+	}
+	page.Title, page.Description = doc.Info.Title, doc.Info.Description
+	for _, tag := range tags {
+		section := docSection{Tag: tag}
+		for _, o := range operations() {
+			if o.tag != tag {
+				continue
+			}
+			d := docOperation{Method: o.method, Path: restBase + o.path, Summary: o.summary, Note: o.note, Body: o.body, Answer: o.answer, Status: o.status}
+			for _, name := range o.params {
+				p := doc.Components.Parameters[name]
+				d.Params = append(d.Params, docParam{p.Name, p.In, p.Description})
+			}
+			section.Operations = append(section.Operations, d)
+		}
+		page.Sections = append(page.Sections, section)
+	}
+	for name, node := range doc.Components.Schemas {
+		text, err := yaml.Marshal(&node)
+		if err != nil {
+			return nil, fmt.Errorf("write schema %s: %w", name, err)
+		}
+		page.Schemas = append(page.Schemas, docSchema{name, string(text)})
+	}
+	slices.SortFunc(page.Schemas, func(a, b docSchema) int { return strings.Compare(a.Name, b.Name) })
+	t, err := template.New("docs").Parse(docsPage)
+	if err != nil {
+		return nil, fmt.Errorf("read docs.html: %w", err)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, page); err != nil {
+		return nil, fmt.Errorf("write the documentation: %w", err)
+	}
+	return b.Bytes(), nil
+})
+
+// serveDocs answers GET /api/docs: the same document for people, without scripts
+// or other hosts.
+func (s *Server) serveDocs(c echo.Context) error {
+	page, err := docs()
+	if err != nil {
+		return err
+	}
+	h := c.Response().Header()
+	h.Set(echo.HeaderContentSecurityPolicy, "default-src 'none'; style-src 'sha256-"+docsStyleHash()+"'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	h.Set(echo.HeaderXContentTypeOptions, "nosniff")
+	h.Set(echo.HeaderReferrerPolicy, "no-referrer")
+	return c.HTMLBlob(http.StatusOK, page)
+}
+
+// docsStyleHash is what the page's policy allows its style by.
+var docsStyleHash = sync.OnceValue(func() string {
+	_, style, _ := strings.Cut(docsPage, "<style>")
+	style, _, _ = strings.Cut(style, "</style>")
+	sum := sha256.Sum256([]byte(style))
+	return base64.StdEncoding.EncodeToString(sum[:])
+})
