@@ -51,7 +51,7 @@ func TestImports(t *testing.T) {
 		"go.uber.org/goleak":            {},
 		"testing":                       {"gateway/storetest", "gateway/store/pgtest", "gateway/cache/redistest", "widget/browsertest"},
 		"github.com/getkin/kin-openapi": {},
-		"github.com/jackc/pgx/v5":       {"gateway/store", "gateway/store/pgtest"},
+		"github.com/jackc/pgx/v5":       {"gateway/store", "gateway/store/pgtest", "cmd/civload"},
 		"github.com/prometheus":         {"gateway/api"},
 	}
 	for _, p := range goList(t, "-json=ImportPath,Imports", "civgate/...") {
