@@ -65,6 +65,7 @@ type commandLine struct {
 	Config      string             `help:"YAML file with settings." placeholder:"FILE" type:"path"`
 	Serve       struct{}           `cmd:"" default:"1" help:"Run the gateway (default)."`
 	Workspace   workspaceCommand   `cmd:"" help:"List, make and change workspaces."`
+	Token       tokenCommand       `cmd:"" help:"Make, list and revoke REST tokens."`
 	Inbox       inboxCommand       `cmd:"" help:"Look at what was accepted and is not applied: what waits, what was set aside; replay or drop that."`
 	Export      exportCommand      `cmd:"" help:"Write everything that is stored to a file, also while the server runs; prints rows and a checksum for each table."`
 	ImportStore importStoreCommand `cmd:"" help:"Fill an empty database with what civgate export wrote, such as PostgreSQL with what was in SQLite."`
@@ -119,11 +120,14 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case "import-store <file>":
 		err = cl.ImportStore.run(ctx, cfg, os.Stdin, stdout)
 	default:
-		if strings.HasPrefix(command, "inbox") {
+		switch group, _, _ := strings.Cut(command, " "); group {
+		case "inbox":
 			err = cl.Inbox.run(ctx, command, cfg, stdout)
-			break
+		case "token":
+			err = cl.Token.run(ctx, command, cfg, stdout)
+		default:
+			err = cl.Workspace.run(ctx, command, cfg, stdout)
 		}
-		err = cl.Workspace.run(ctx, command, cfg, stdout)
 	}
 	if err != nil {
 		// One line: drivers like to tell more.
