@@ -29,6 +29,7 @@ type operation struct {
 	status       int    // of the answer when all is well
 	answer       string // schema of its body, "" if it is empty
 	notFound     bool   // answers 404 as well
+	stream       bool   // the answer is a file, CSV or NDJSON
 }
 
 // The tags, in the order of the documentation page.
@@ -109,6 +110,10 @@ func operations() []operation {
 		params: []string{"company_id", "custom_id", "limit", "cursor"}, answer: "CompanyFound", notFound: true})
 	add(operation{method: post, path: "/companies/update_or_create/", tag: tagCompanies, summary: "Change the company that has the custom id, or make it", body: "CompanyInput", answer: "UpdatedOrCreated"})
 
+	for _, x := range [][3]string{{"/users/", tagContacts, "All contacts"}, {"/companies/", tagCompanies, "All companies"}, {"/memberships/", tagEmployees, "All current memberships"}} {
+		add(operation{method: get, path: x[0] + "export/", tag: x[1], summary: x[2] + " as a file", params: []string{"format"}, stream: true,
+			note: "A stream in constant memory: NDJSON with an object of the version in each line, or CSV with the items of lists joined by |. If it can't be finished it breaks off."})
+	}
 	add(operation{method: get, path: "/attributes/", tag: tagAttributes, summary: "Custom attributes", params: []string{"limit", "page"}, answer: "Page", notFound: true})
 	add(operation{method: post, path: "/attributes/", tag: tagAttributes, summary: "Define a custom attribute", body: "AttributeInput", status: http.StatusCreated, answer: "Attribute"})
 	add(operation{method: get, path: "/attributes/{id}/", tag: tagAttributes, summary: "One custom attribute", params: []string{"attribute_id"}, answer: "Attribute", notFound: true})
@@ -163,6 +168,10 @@ func openAPIPaths() map[string]map[string]any {
 		answer := object{"description": http.StatusText(o.status)}
 		if o.answer != "" {
 			answer["content"] = object{"application/json": object{"schema": ref("schemas", o.answer)}}
+		}
+		if o.stream {
+			text := object{"schema": object{"type": "string"}}
+			answer["content"] = object{"application/x-ndjson": text, "text/csv": text}
 		}
 		answers := object{
 			strconv.Itoa(o.status): answer,

@@ -383,8 +383,14 @@ func (b *bag) word(name string, words ...string) (string, bool) {
 	return words[int(n)-1], true
 }
 
+// The words of the enumerations, from 1 on.
+var (
+	genders         = []string{"unknown", "male", "female"}
+	contactStatuses = []string{"visitor", "user"}
+)
+
 func (b *bag) gender() string {
-	if word, ok := b.word("gender", "unknown", "male", "female"); ok {
+	if word, ok := b.word("gender", genders...); ok {
 		return word
 	}
 	return "unknown"
@@ -393,7 +399,7 @@ func (b *bag) gender() string {
 // status is the one that was set, else follows from whether the contact is
 // known.
 func (b *bag) status(known bool) string {
-	word, ok := b.word("status", "visitor", "user")
+	word, ok := b.word("status", contactStatuses...)
 	switch {
 	case ok:
 		return word

@@ -24,6 +24,7 @@ func (s *Server) resources() []resource {
 	const get = http.MethodGet
 	return []resource{
 		{"/users", methods{get: s.contacts}},
+		{"/users/export", methods{get: s.exportContacts}},
 		{"/users/search", methods{get: s.searchContacts}},
 		{"/users/:id", methods{get: s.contact(s.byID)}},
 		{"/users/:id/events", methods{get: s.events(s.byID)}},
@@ -36,9 +37,12 @@ func (s *Server) resources() []resource {
 		{"/users-by-id/:id/ping_hits", methods{get: s.pageViews(s.byCustomID)}},
 
 		{"/companies", methods{get: s.companies}},
+		{"/companies/export", methods{get: s.exportCompanies}},
 		{"/companies/search", methods{get: s.searchCompanies}},
 		{"/companies/:id", methods{get: s.company}},
 		{"/companies-by-id/:id", methods{get: s.companyByCustomID}},
+
+		{"/memberships/export", methods{get: s.exportMemberships}},
 	}
 }
 
