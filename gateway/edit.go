@@ -569,7 +569,8 @@ func (e *Editor) SetPrimaryCompany(contact ContactID, company CompanyID) error {
 }
 
 // AddEvent records an event of a contact, and returns its id and whether it is the
-// first of its kind and name in the workspace. A zero time is now.
+// first of its kind and name in the workspace. A time that is zero or lies ahead is
+// now. The contact must not be new in this edit.
 func (e *Editor) AddEvent(contact ContactID, kind EventKind, name, data string, at time.Time) (id int64, first bool, err error) {
 	cs, err := e.contact(contact)
 	if err != nil {
@@ -578,25 +579,39 @@ func (e *Editor) AddEvent(contact ContactID, kind EventKind, name, data string, 
 	if cs.isNew {
 		return 0, false, fmt.Errorf("an event of contact %d, which is not stored yet", cs.c.ID)
 	}
-	if at.IsZero() {
-		at = e.at
-	}
-	return e.tx.AddEvent(e.set.w, Event{WorkspaceID: e.set.w, ContactID: cs.c.ID, Kind: kind, Name: name, Data: data, At: at.UTC().Truncate(time.Microsecond)})
+	return e.tx.AddEvent(e.set.w, Event{WorkspaceID: e.set.w, ContactID: cs.c.ID, Kind: kind, Name: name, Data: data, At: e.happened(at)})
 }
 
-// AddPageView records a page view; its contact must be set, a zero time is now.
-func (e *Editor) AddPageView(v PageView) error {
+// AddPageView records a page view, whose contact must be set, and returns it as it is
+// stored. What is longer than a browser's may be is cut off, and what is no URL left
+// out.
+func (e *Editor) AddPageView(v PageView) (PageView, error) {
 	cs, err := e.contact(v.ContactID)
 	if err != nil {
-		return err
+		return PageView{}, err
 	}
-	v.WorkspaceID, v.ContactID = e.set.w, cs.c.ID
-	if v.At.IsZero() {
-		v.At = e.at
-	}
-	v.At = v.At.UTC().Truncate(time.Microsecond)
+	v.WorkspaceID, v.ContactID, v.At = e.set.w, cs.c.ID, e.happened(v.At)
+	v.URL, v.Referrer = pageURL(v.URL), pageURL(v.Referrer)
+	v.Path, v.Title = cut(cleanText(cmp.Or(v.Path, pathOf(v.URL))), MaxURL), cut(cleanText(v.Title), MaxTitle)
 	e.set.changed.PageViews = append(e.set.changed.PageViews, v)
-	return nil
+	return v, nil
+}
+
+// pageURL is s as far as it may be kept as the URL of a page.
+func pageURL(s string) string {
+	if s = cut(cleanText(s), MaxURL); isLocation(s) {
+		return s
+	}
+	return ""
+}
+
+// happened is when something took place: then, as it is stored, or now if that is
+// zero or lies ahead.
+func (e *Editor) happened(then time.Time) time.Time {
+	if then.IsZero() || then.After(e.at.Add(maxAhead)) {
+		return e.at
+	}
+	return then.UTC().Truncate(time.Microsecond)
 }
 
 // DefineAttribute defines a custom attribute. It is a CodeInvalid if its name is

@@ -261,7 +261,10 @@ func TestEditorRefuses(t *testing.T) {
 				_, _, err := e.AddEvent(999, gateway.EventCustom, "login", "", time.Time{})
 				return err
 			}},
-			{"page view of nobody", "", gateway.CodeNotFound, func(e *gateway.Editor) error { return e.AddPageView(gateway.PageView{ContactID: 999}) }},
+			{"page view of nobody", "", gateway.CodeNotFound, func(e *gateway.Editor) error {
+				_, err := e.AddPageView(gateway.PageView{ContactID: 999})
+				return err
+			}},
 			{"attribute that is there", "name", gateway.CodeInvalid, func(e *gateway.Editor) error {
 				_, err := e.DefineAttribute(gateway.EntityContact, "Plan", gateway.TypeText, "")
 				return err
@@ -557,7 +560,7 @@ func TestEditorDeletes(t *testing.T) {
 			if err := e.MergeContacts(x, []gateway.ContactID{merged}); err != nil {
 				return err
 			}
-			if err := e.AddPageView(gateway.PageView{ContactID: x, Path: "/"}); err != nil {
+			if _, err := e.AddPageView(gateway.PageView{ContactID: x, Path: "/"}); err != nil {
 				return err
 			}
 			if err := e.DeleteContact(x); err != nil {
@@ -661,7 +664,16 @@ func TestEditorHistory(t *testing.T) {
 				}
 				ids, firsts = append(ids, id), append(firsts, first)
 			}
-			return errors.Join(e.AddPageView(gateway.PageView{ContactID: gone, Key: "k", URL: "https://a.test/x", Path: "/x", At: then}), e.AddPageView(gateway.PageView{ContactID: x, Path: "/now"}))
+			for _, v := range []gateway.PageView{
+				{ContactID: gone, Key: "k", URL: "https://a.test/x?y=1", At: then, Title: strings.Repeat("é", gateway.MaxTitle)},
+				{ContactID: x, Path: "/now", URL: "javascript:alert(1)", Referrer: "https://b.test", At: r.now.Add(time.Hour)},
+			} {
+				stored, err := e.AddPageView(v)
+				if err != nil || stored.ContactID != x || len(stored.Title) > gateway.MaxTitle {
+					t.Errorf("stored %+v, %v", stored, err)
+				}
+			}
+			return nil
 		})
 		if slices.Sort(ids); ids[0] < 1 || len(slices.Compact(ids)) != 3 || !slices.Equal(firsts, []bool{true, false, true}) {
 			t.Errorf("ids %v, first %v", ids, firsts)
@@ -677,7 +689,7 @@ func TestEditorHistory(t *testing.T) {
 			t.Errorf("the oldest event is %+v", e)
 		}
 		views, err := r.store.PageViews(t.Context(), r.w, x, 10)
-		if err != nil || len(views) != 2 || views[0].Path != "/now" || !views[0].At.Equal(r.now) || views[1].Key != "k" || !views[1].At.Equal(then.Truncate(time.Microsecond)) {
+		if err != nil || len(views) != 2 || views[0].Path != "/now" || views[0].URL != "" || views[0].Referrer != "https://b.test" || !views[0].At.Equal(r.now) || views[1].Key != "k" || views[1].Path != "/x" || !views[1].At.Equal(then.Truncate(time.Microsecond)) {
 			t.Errorf("page views %+v, %v", views, err)
 		}
 		r.must(func(e *gateway.Editor) error {
