@@ -67,6 +67,7 @@ var exportTables = []exportTable{
 	{"memberships", exportColumns("workspace_id:i contact_id:i company_id:i until:i since:i source:t is_primary:b made_by:t")},
 	{"page_views", exportColumns("workspace_id:i id:i contact_id:i at:i visitor_key:t url:t path:t title:t referrer:t")},
 	{"events", exportColumns("workspace_id:i id:i contact_id:i at:i visitor_key:t kind:t name:t data:t")},
+	{"event_names", exportColumns("workspace_id:i kind:t name:t first_at:i")},
 	{"merges", exportColumns("workspace_id:i id:i at:i made_by:t rule:t winner_id:i loser_id:i contact_before:t contact_after:t")},
 	{"messages", exportColumns("workspace_id:i id:u claimed_at:i")},
 	{"visits", exportColumns("workspace_id:i day:i count:i")},

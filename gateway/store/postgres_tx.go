@@ -23,6 +23,7 @@ type postgresTx struct {
 	locked []gateway.WorkspaceID
 	blocks int64 // blocks of ids to take next
 	grown  int64 // rows with keys that were added
+	noted  namesNoted
 	// err is the first failure. The server takes nothing more after it.
 	err   error
 	stale bool // the connection leads to the wrong server
@@ -495,6 +496,36 @@ func (t *postgresTx) ContactKeys(ws gateway.WorkspaceID, id gateway.ContactID) (
 	}, `SELECT key, created_at FROM visitor_keys WHERE workspace_id = $1 AND contact_id = $2 ORDER BY created_at, key`, int64(ws), int64(id))
 	return keys, err
 }
+
+// AddEvent implements gateway.Tx.
+func (t *postgresTx) AddEvent(ws gateway.WorkspaceID, e gateway.Event) (id int64, first bool, err error) {
+	if err := t.lock(ws); err != nil {
+		return 0, false, err
+	}
+	text := addEvent
+	missing := t.w.names.missing(ws, t.noted, []gateway.Event{e})
+	if len(missing) > 0 {
+		text = addNamedEvent
+	}
+	err = t.scan([]any{&id, &first}, text, int64(ws), int64(e.ContactID), micros(e.At), e.Key, string(e.Kind), e.Name, e.Data)
+	if err != nil {
+		return 0, false, fmt.Errorf("add event: %w", err)
+	}
+	if len(missing) > 0 {
+		t.noted.note(ws, e.Kind, e.Name)
+	}
+	return id, first, nil
+}
+
+const (
+	addEvent = `INSERT INTO events (workspace_id, contact_id, at, visitor_key, kind, name, data) VALUES ($1, $2, $3, NULLIF($4::text, ''), $5, $6, NULLIF($7::text, ''))
+		RETURNING id, false`
+	addNamedEvent = `WITH named AS (
+			INSERT INTO event_names (workspace_id, kind, name, first_at) VALUES ($1, $5, $6, $3) ON CONFLICT DO NOTHING RETURNING 1
+		)
+		INSERT INTO events (workspace_id, contact_id, at, visitor_key, kind, name, data) VALUES ($1, $2, $3, NULLIF($4::text, ''), $5, $6, NULLIF($7::text, ''))
+		RETURNING id, EXISTS (SELECT 1 FROM named)`
+)
 
 // idSequences are the sequences of the kinds of ids.
 var idSequences = map[gateway.IDKind]string{

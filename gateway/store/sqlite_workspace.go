@@ -68,6 +68,25 @@ func (w *sqliteWriter) addAPIKey(ctx context.Context, id gateway.WorkspaceID, k 
 	})
 }
 
+func (w *sqliteWriter) deleteAPIKey(ctx context.Context, id gateway.WorkspaceID, kind gateway.KeyKind, secret string) error {
+	return w.transact(ctx, func() error {
+		s, err := w.stmt(`DELETE FROM api_keys WHERE kind = ? AND secret = ? AND workspace_id = ?`)
+		if err != nil {
+			return err
+		}
+		s.text(string(kind))
+		s.text(secret)
+		s.int(int64(id))
+		if err := s.run(); err != nil {
+			return err
+		}
+		if w.engine.changes() == 0 {
+			return notFound("key")
+		}
+		return nil
+	})
+}
+
 func (w *sqliteWriter) addAgent(ctx context.Context, a gateway.Agent) error {
 	return w.transact(ctx, func() error {
 		if err := w.needWorkspace(a.WorkspaceID); err != nil {

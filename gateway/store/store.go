@@ -30,6 +30,7 @@ type writer interface {
 	createWorkspace(ctx context.Context, w gateway.Workspace, keys []gateway.APIKey) (gateway.WorkspaceID, error)
 	addAgent(ctx context.Context, a gateway.Agent) error
 	addAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error
+	deleteAPIKey(ctx context.Context, id gateway.WorkspaceID, kind gateway.KeyKind, secret string) error
 	updateSettings(ctx context.Context, id gateway.WorkspaceID, s gateway.Settings) error
 	dropQuarantined(ctx context.Context, w gateway.WorkspaceID, id int64) error
 	forgetMessages(ctx context.Context, before time.Time, limit int) (int, error)
@@ -160,6 +161,11 @@ func (s *Store) AddAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway
 		return err
 	}
 	return translate("add key", s.writer.addAPIKey(ctx, id, stored))
+}
+
+// DeleteAPIKey revokes a key of a workspace; see gateway.Store.
+func (s *Store) DeleteAPIKey(ctx context.Context, id gateway.WorkspaceID, kind gateway.KeyKind, secret string) error {
+	return translate("delete key", s.writer.deleteAPIKey(ctx, id, kind, secret))
 }
 
 // AddAgent gives a workspace another agent, CodeNotFound if there is no such

@@ -74,6 +74,17 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"large batch", testLargeBatch},
 		{"concurrency", testConcurrency},
 		{"ended context", testEndedContext},
+		{"deleted keys of the API", testDeleteAPIKey},
+		{"deleted contacts", testDeleteContact},
+		{"deleted contacts that are not there", testDeleteContactMissing},
+		{"deleted aliases", testDeleteAlias},
+		{"deleting makes room", testDeleteMakesRoom},
+		{"deleting a long history", testDeleteLongHistory},
+		{"deleted companies", testDeleteCompany},
+		{"added events", testAddEvent},
+		{"names of events after a rollback", testEventNamesRollback},
+		{"names of events at once", testEventNamesAtOnce},
+		{"life", testLife},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
