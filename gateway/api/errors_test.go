@@ -141,7 +141,7 @@ func TestTokenCache(t *testing.T) {
 	now := time.Unix(0, 0)
 	c := tokenCache{now: func() time.Time { return now }}
 	sum := func(i int) (s [32]byte) { s[0], s[1] = byte(i), byte(i>>8); return s }
-	w := &gateway.Workspace{ID: 1}
+	w := &caller{workspace: &gateway.Workspace{ID: 1}}
 	if c.get(sum(0)) != nil {
 		t.Error("an empty cache knows a token")
 	}

@@ -27,7 +27,7 @@ import (
 // out from the rest: not the identifiers, which are in the contacts and visitor
 // keys, and not the sequences.
 const (
-	exportFormat = 1
+	exportFormat = 2
 	// maxExportLine bounds a row: payloads of 32 KiB, a contact with 200 attributes
 	// of 8 KiB each.
 	maxExportLine = 16 << 20
@@ -58,7 +58,7 @@ type exportTable struct {
 
 var exportTables = []exportTable{
 	{"workspaces", exportColumns("workspace_id:i name:t settings:t contacts:i companies:i created_at:i")},
-	{"api_keys", exportColumns("workspace_id:i kind:t secret:t created_at:i")},
+	{"api_keys", exportColumns("workspace_id:i kind:t secret:t name:t scope:t created_at:i")},
 	{"agents", exportColumns("workspace_id:i email:t password_hash:t role:t created_at:i")},
 	{"attribute_defs", exportColumns("workspace_id:i entity:t name:t id:i label:t type:t description:t created_at:i")},
 	{"companies", exportColumns("workspace_id:i id:i custom_id:t name:t attributes:t created_at:i updated_at:i")},

@@ -567,8 +567,8 @@ func (t *postgresTx) NextIDs(kind gateway.IDKind, n int) (int64, error) {
 }
 
 func (t *postgresTx) insertKey(ws gateway.WorkspaceID, k gateway.APIKey) error {
-	_, err := t.exec(`INSERT INTO api_keys (workspace_id, kind, secret, created_at) VALUES ($1, $2, $3, $4)`,
-		int64(ws), string(k.Kind), k.Secret, micros(k.CreatedAt))
+	_, err := t.exec(`INSERT INTO api_keys (workspace_id, kind, secret, name, scope, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		int64(ws), string(k.Kind), k.Secret, k.Name, string(k.Scope), micros(k.CreatedAt))
 	return err
 }
 

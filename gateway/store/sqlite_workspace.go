@@ -46,13 +46,15 @@ func (w *sqliteWriter) createWorkspace(ctx context.Context, ws gateway.Workspace
 }
 
 func (w *sqliteWriter) insertKey(ws int64, k gateway.APIKey) error {
-	s, err := w.stmt(`INSERT INTO api_keys (workspace_id, kind, secret, created_at) VALUES (?, ?, ?, ?)`)
+	s, err := w.stmt(`INSERT INTO api_keys (workspace_id, kind, secret, name, scope, created_at) VALUES (?, ?, ?, ?, ?, ?)`)
 	if err != nil {
 		return err
 	}
 	s.int(ws)
 	s.text(string(k.Kind))
 	s.text(k.Secret)
+	s.text(k.Name)
+	s.text(string(k.Scope))
 	s.int(micros(k.CreatedAt))
 	return s.run()
 }
