@@ -301,10 +301,9 @@ type memberCursor struct {
 
 // Its text is made like that of a cursor: version, list, whether former, since in
 // microseconds and contact (8 bytes each), CRC-32. 23 bytes make 31 characters.
-const (
-	listMembers      list = 'm'
-	memberCursorSize      = 23
-)
+const memberCursorSize = 23
+
+const listMembers list = 'm'
 
 func (c memberCursor) String() string {
 	var b [memberCursorSize]byte

@@ -99,8 +99,7 @@ func (f fields) instant(name string) (time.Time, error) {
 		if n > maxUnix || n < yearOne {
 			return time.Time{}, bad
 		}
-		whole, part := math.Modf(n)
-		at = time.Unix(int64(whole), int64(part*1e6)*1000).UTC()
+		at = time.UnixMicro(int64(math.Round(n * 1e6))).UTC()
 	}
 	if at.Year() <= 1 || at.Unix() == 0 {
 		return time.Time{}, nil

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,7 +11,7 @@ import (
 
 func TestAttributes(t *testing.T) {
 	t.Parallel()
-	transcript(t, "attributes", func(*wire) {}, slices2(
+	transcript(t, "attributes", func(*wire) {}, slices.Concat(
 		[]string{
 			`v1 POST /attributes/ {"content_type":"user","name":"API string attribute","value_type":"string","description":"What it is"}`,
 			`v2 POST /attributes/ {"content_type":"clientuser","name":"Plan","value_type":"fixed","choices":["a","b"],"allow_multiple_choices":true}`,
@@ -47,8 +48,6 @@ func TestAttributes(t *testing.T) {
 			`GET /attribute-type/%00/users/`,
 		)))
 }
-
-func slices2(a, b []string) []string { return append(a, b...) }
 
 func TestEvents(t *testing.T) {
 	t.Parallel()

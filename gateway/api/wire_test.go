@@ -3,10 +3,7 @@ package api_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,73 +16,20 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/labstack/echo/v4"
-	"go.uber.org/zap/zaptest"
 
 	"civgate/gateway"
-	"civgate/gateway/api"
-	"civgate/gateway/cache"
-	"civgate/gateway/inbox"
-	"civgate/gateway/store"
-	"civgate/gateway/store/pgtest"
 )
 
-// wire is a REST API over a gateway with two workspaces, whose clock goes on by a
-// second a request.
+// wire is a world whose clock goes on by a second a request.
 type wire struct {
-	t       *testing.T
-	store   *store.Store
-	gateway *gateway.Gateway
-	acme    gateway.WorkspaceID
-	other   gateway.WorkspaceID
-	now     time.Time
-	echo    *echo.Echo
+	*world
+	t *testing.T
 }
 
-// onBothWires runs a test on a new wire over SQLite and on one over PostgreSQL.
+// onBothWires is onBoth with a wire.
 func onBothWires(t *testing.T, test func(t *testing.T, w *wire)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) {
-		t.Parallel()
-		test(t, newWire(t, filepath.Join(t.TempDir(), "civgate.db")))
-	})
-	t.Run("postgres", func(t *testing.T) {
-		t.Parallel()
-		test(t, newWire(t, pgtest.Shared(t).NewDatabase(t)))
-	})
-}
-
-func newWire(t *testing.T, database string) *wire {
-	t.Helper()
-	st, err := store.Open(t.Context(), database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	in, err := inbox.Open(t.Context(), filepath.Join(t.TempDir(), "inbox"), 0, inbox.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(in.Close(), st.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	w := &wire{t: t, store: st, now: now, echo: echo.New()}
-	clock := func() time.Time { return w.now }
-	log := zaptest.NewLogger(t)
-	w.gateway = gateway.New(gateway.Config{Store: st, Inbox: in, Cache: cache.New(1000), Log: log, Now: clock})
-	for _, x := range []struct {
-		id          *gateway.WorkspaceID
-		name, token string
-	}{{&w.acme, "acme", acmeToken}, {&w.other, "other", otherToken}} {
-		sum := sha256.Sum256([]byte(x.token))
-		if *x.id, err = st.CreateWorkspace(t.Context(), gateway.Workspace{Name: x.name, CreatedAt: now, Settings: gateway.DefaultSettings()},
-			gateway.APIKey{Kind: gateway.KeyREST, Secret: hex.EncodeToString(sum[:]), Name: "crm", CreatedAt: now}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	api.New(api.Settings{Reader: st, Editor: w.gateway, Log: log, Now: clock}).Mount(w.echo)
-	return w
+	onBoth(t, func(t *testing.T, w *world) { test(t, &wire{w, t}) })
 }
 
 // edit changes the first workspace by hand, a second after what came before.
