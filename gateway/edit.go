@@ -468,7 +468,9 @@ func (e *Editor) patchCompany(co *companyState, p CompanyPatch) error {
 	return nil
 }
 
-// DeleteCompany deletes a company and ends its memberships for good.
+// DeleteCompany deletes a company and ends its memberships for good. What browsers
+// said of it before counts as said: only a payload that says something new makes it
+// again.
 func (e *Editor) DeleteCompany(id CompanyID) error {
 	co, err := e.company(id)
 	if err != nil {

@@ -915,7 +915,7 @@ func (ws *workset) diff() *Changes {
 		if gone(k.ContactID) {
 			continue
 		}
-		if k.isNew || gone(k.from) { // whose keys go with them
+		if k.isNew {
 			out.NewKeys = append(out.NewKeys, k.VisitorKey)
 		} else {
 			out.MovedKeys = append(out.MovedKeys, k.VisitorKey)

@@ -44,6 +44,7 @@ type world struct {
 	gateway *gateway.Gateway
 	acme    gateway.WorkspaceID
 	other   gateway.WorkspaceID
+	now     time.Time // of the gateway's clock
 	echo    *echo.Echo
 }
 
@@ -71,11 +72,11 @@ func newWorldOn(t testing.TB, database string, trusted ...netip.Prefix) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{store: s, echo: echo.New()}
+	w := &world{store: s, now: now, echo: echo.New()}
 	w.acme = w.workspace(t, "acme", acmeToken)
 	w.other = w.workspace(t, "other", otherToken)
 	log := zaptest.NewLogger(t)
-	w.gateway = gateway.New(gateway.Config{Store: s, Inbox: in, Cache: cache.New(1000), Log: log, Now: func() time.Time { return now }})
+	w.gateway = gateway.New(gateway.Config{Store: s, Inbox: in, Cache: cache.New(1000), Log: log, Now: func() time.Time { return w.now }})
 	srv := api.New(api.Settings{Reader: s, Editor: w.gateway, Log: log, TrustedProxies: trusted})
 	srv.Mount(w.echo)
 	return w

@@ -6,10 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -304,17 +302,6 @@ func (r *request) skip(limit int) (int, error) {
 		return 0, &gateway.Error{Code: gateway.CodeInvalid, Field: "page", Message: "Pages by number end at " + strconv.Itoa(maxPageDepth) + " entries. Follow the link in next instead."}
 	}
 	return (n - 1) * limit, nil
-}
-
-// refuseFilters refuses the filters of the vendor's lists, which name a field
-// and an operator.
-func (r *request) refuseFilters() error {
-	for _, name := range slices.Sorted(maps.Keys(r.QueryParams())) {
-		if strings.Contains(name, "__") {
-			return &gateway.Error{Code: gateway.CodeInvalid, Field: name, Message: "Lists can't be filtered. Use search, or read all pages."}
-		}
-	}
-	return nil
 }
 
 // keyset is a list that is read by id, newest first.

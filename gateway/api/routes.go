@@ -27,7 +27,7 @@ func (s *Server) resources() []resource {
 		update, remove := s.updateContact(target, find), s.patchContact(target, noAttribute)
 		return []resource{
 			{path, methods{get: s.contact(find), put: update, patch: update, del: s.deleteContact(target)}},
-			{path + "/events", methods{get: s.events(find)}},
+			{path + "/events", methods{get: s.events(find), post: s.createEventOf(target)}},
 			{path + "/product_events", methods{get: s.productEvents(find)}},
 			{path + "/ping_hits", methods{get: s.pageViews(find)}},
 			{path + "/set_attribute", methods{post: s.patchContact(target, oneAttribute)}},
@@ -58,17 +58,6 @@ func (s *Server) resources() []resource {
 		many("/users-by-id", refByCustomID),
 		contact("/users-by-id/:id", s.byCustomID, targetByCustomID),
 		s.companyResources())
-}
-
-// companyResources are those of companies.
-func (s *Server) companyResources() []resource {
-	const get = http.MethodGet
-	return []resource{
-		{"/companies", methods{get: s.companies}},
-		{"/companies/search", methods{get: s.searchCompanies}},
-		{"/companies/:id", methods{get: s.company}},
-		{"/companies-by-id/:id", methods{get: s.companyByCustomID}},
-	}
 }
 
 // Mount registers all routes on e.
