@@ -11,6 +11,9 @@ import (
 	"civgate/gateway"
 )
 
+// This file owns what the REST API says of attributes themselves: their names and
+// types. Their values are those of contacts and companies.
+//
 // Decisions
 //
 //   - Lists hold the custom attributes; the standard ones have no id. /attribute-type/
@@ -196,10 +199,16 @@ func (s *Server) companyAttributeType(r *request) error {
 }
 
 // fieldTypes are the types of the fields that are no attributes.
-var fieldTypes = map[string]string{
-	"id": "integer", "custom_id": "string", "user_id": "string", "company_id": "string", "email": "string", "name": "string",
-	"key": "string", "user_key": "string", "created_at": "datetime", "updated_at": "datetime", "first_seen": "datetime",
-	"last_seen": "datetime", "page_views": "integer", "last_ip": "string",
+var fieldTypes = map[gateway.Entity]map[string]string{
+	gateway.EntityContact: {
+		"id": "integer", "custom_id": "string", "user_id": "string", "email": "string", "key": "string", "user_key": "string",
+		"created_at": "datetime", "updated_at": "datetime", "first_seen": "datetime", "last_seen": "datetime",
+		"page_views": "integer", "last_ip": "string",
+	},
+	gateway.EntityCompany: {
+		"id": "integer", "custom_id": "string", "company_id": "string", "name": "string",
+		"created_at": "datetime", "updated_at": "datetime", "employees_count": "integer",
+	},
 }
 
 func (s *Server) attributeType(r *request, of gateway.Entity) error {
@@ -224,11 +233,7 @@ func (s *Server) attributeType(r *request, of gateway.Entity) error {
 			return answer(valueType(d.Type))
 		}
 	}
-	fields := contactV2Fields
-	if of == gateway.EntityCompany {
-		fields = companyV2Fields
-	}
-	if t, ok := fieldTypes[name]; ok && (fields[name] || strings.HasSuffix(name, "_id") || name == "key") {
+	if t, ok := fieldTypes[of][name]; ok {
 		return answer(t)
 	}
 	return errNotFound

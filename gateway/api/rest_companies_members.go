@@ -12,6 +12,9 @@ import (
 	"civgate/gateway"
 )
 
+// This file owns who is an employee of which company, as clients tell and ask it: what
+// their bodies name, and the pages of members.
+//
 // Decisions
 //
 //   - Whom a body names and who is nobody is a 400 of the field, as Django REST framework

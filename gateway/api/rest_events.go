@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,9 @@ import (
 	"civgate/gateway"
 )
 
+// This file owns what clients tell that contacts did: events, product events and page
+// views. Reading them back is in rest_contacts.go.
+//
 // Decisions
 //
 //   - A product event is kept as what its contact did, with product_id in its data, as
@@ -247,12 +251,10 @@ func (s *Server) createSiteView(r *request) error {
 			return err
 		}
 	}
-	switch {
-	case v.URL == "" && v.Path == "":
+	if v.URL == "" && v.Path == "" {
 		return invalid("page_domain", textRequired)
-	case v.URL != "" && !strings.Contains(v.URL, "://"): // a host alone
-		v.URL = "https://" + v.URL + "/" + strings.TrimLeft(v.Path, "/")
 	}
+	v.URL = fullURL(v.URL, v.Path)
 	if v.At, err = f.instant("timestamp"); err != nil {
 		return err
 	}
@@ -266,10 +268,28 @@ func (s *Server) createSiteView(r *request) error {
 			return err
 		}
 		v.ContactID = id
-		stored, err = e.AddPageView(v)
+		if stored, err = e.AddPageView(v); err == nil && stored.URL == "" && stored.Path == "" {
+			return invalid("page_domain", "Enter a valid URL.")
+		}
 		return err
 	}); err != nil {
 		return err
 	}
 	return writeJSON(r, http.StatusCreated, pageViewShape(&stored))
+}
+
+// fullURL is domain as the URL of a page. The vendor's clients send one, but the field is
+// called page_domain, so a host alone is that of the page at path.
+func fullURL(domain, path string) string {
+	if domain == "" || domain[0] == '/' || strings.Contains(domain, "://") {
+		return domain
+	}
+	u, err := url.Parse("https://" + domain)
+	if err != nil || u.Host == "" {
+		return domain // not stored as one
+	}
+	if u.Path == "" && u.RawQuery == "" {
+		return "https://" + domain + "/" + strings.TrimLeft(path, "/")
+	}
+	return "https://" + domain
 }

@@ -44,6 +44,8 @@ func TestAttributes(t *testing.T) {
 			`GET /attribute-type/tags/companies/`,
 			`GET /attribute-type/email/users/`,
 			`GET /attribute-type/custom_id/companies/`,
+			`GET /attribute-type/user_id/companies/`,
+			`GET /attribute-type/employees_count/companies/`,
 			`GET /attribute-type/seats/users/`,
 			`GET /attribute-type/%00/users/`,
 		)))
@@ -93,6 +95,9 @@ func TestSiteViews(t *testing.T) {
 		`v1 POST /site-views {"client_user":"key100000000","page_domain":"shop.test","page_path":"/about"}`,
 		`v2 POST /site-views/ {"client_user":"stranger0001","page_domain":"https://shop.test/","timestamp":"0001-01-01T00:00:00"}`,
 		`v2 POST /site-views/ {"client_user":"stranger0001","page_path":"/again","timestamp":"9999-01-01T00:00:00Z"}`,
+		`v2 POST /site-views/ {"client_user":"stranger0001","page_domain":"shop.test:8080/a?b=c","page_path":"/other","title":"Shop","referrer":"javascript:alert(1)"}`,
+		`v2 POST /site-views/ {"client_user":"stranger0001","page_domain":"javascript:alert(1)"}`,
+		`v2 POST /site-views/ {"client_user":"stranger0001","page_domain":"/path/only?x=1"}`,
 		`v2 POST /site-views/ {"client_user":"no key!","page_path":"/"}`,
 		`v2 POST /site-views/ {"page_path":"/"}`,
 		`v2 POST /site-views/ {"client_user":"key100000000"}`,
