@@ -156,7 +156,7 @@ func (e *Editor) ContactByKey(key string) (ContactID, error) {
 	if err := e.load(Refs{Keys: []string{key}}); err != nil {
 		return 0, err
 	}
-	if cs := e.set.current(key); cs != nil {
+	if cs := e.set.current(key); cs != nil && !cs.deleted {
 		return cs.c.ID, nil
 	}
 	return 0, notThere("contact")
@@ -235,18 +235,25 @@ func (e *Editor) patchContact(cs *contactState, p ContactPatch) error {
 // setAttributes is workset.setAttributes, but tags are replaced unless they are to
 // be kept, and more attributes than there may be are an error.
 func (e *Editor) setAttributes(entity Entity, bag *Attributes, in []PayloadAttribute, keepTags bool) error {
+	fresh := make(map[string]bool)
 	for i := range in {
 		a := &in[i]
 		if a.Name == attrTags && !keepTags {
 			bag.Set(attrTags, Null)
 		}
-		k := DefKey{entity, a.Name}
-		if _, standard := Standard(entity, a.Name); !standard && !a.Value.IsNull() && e.set.def(k) == nil && e.set.defCount[entity] >= maxCustomAttributes {
-			return &Error{Code: CodeInvalid, Field: a.Label, Message: fmt.Sprintf("There are %d custom attributes already, which is as many as there may be.", maxCustomAttributes)}
+		if _, standard := Standard(entity, a.Name); standard || a.Value.IsNull() || e.set.def(DefKey{entity, a.Name}) != nil {
+			continue
+		}
+		if fresh[a.Name] = true; e.set.defCount[entity]+len(fresh) > maxCustomAttributes {
+			return tooManyAttributes(a.Label)
 		}
 	}
 	_, err := e.set.setAttributes(entity, bag, in, e.at)
 	return err
+}
+
+func tooManyAttributes(field string) error {
+	return &Error{Code: CodeInvalid, Field: field, Message: fmt.Sprintf("There can be no more than %d custom attributes.", maxCustomAttributes)}
 }
 
 func (e *Editor) setCustomID(cs *contactState, id string) error {
@@ -286,17 +293,24 @@ func (e *Editor) DeleteContact(id ContactID) error {
 	if err != nil {
 		return err
 	}
-	e.deletedContacts = append(e.deletedContacts, cs.c.ID)
+	e.deleteContact(cs)
+	return nil
+}
+
+func (e *Editor) deleteContact(cs *contactState) {
+	cs.deleted = true
+	if !cs.isNew {
+		e.deletedContacts = append(e.deletedContacts, cs.c.ID)
+	}
 	e.set.setEmail(cs, "", "")
 	delete(e.set.byCustomID, cs.c.CustomID)
 	cs.c.CustomID = ""
-	cs.deleted = true
-	for key, owner := range e.set.byKey {
-		if owner == cs.c.ID {
-			delete(e.set.byKey, key)
+	// Of those that became part of it in this edit the store doesn't know yet.
+	for i := range e.set.changed.Merges {
+		if m := &e.set.changed.Merges[i]; m.WinnerID == cs.c.ID {
+			e.deleteContact(e.set.contacts[m.LoserID])
 		}
 	}
-	return nil
 }
 
 // MergeContacts makes others part of parent, the one with the lowest id first:
@@ -454,23 +468,35 @@ func (e *Editor) patchCompany(co *companyState, p CompanyPatch) error {
 	return nil
 }
 
-// DeleteCompany deletes a company and ends its memberships for good.
+// DeleteCompany deletes a company and ends its memberships for good. What browsers
+// said of it before counts as said: only a payload that says something new makes it
+// again.
 func (e *Editor) DeleteCompany(id CompanyID) error {
 	co, err := e.company(id)
 	if err != nil {
 		return err
 	}
-	e.deletedCompanies = append(e.deletedCompanies, id)
 	co.deleted = true
+	if !co.isNew {
+		e.deletedCompanies = append(e.deletedCompanies, id)
+	}
 	delete(e.set.companyIDs, co.c.CustomID)
 	for _, cs := range e.set.contacts {
-		n := len(cs.memberships)
-		cs.memberships = slices.DeleteFunc(cs.memberships, func(m *memberState) bool { return m.CompanyID == id })
-		if len(cs.memberships) < n {
-			cs.promote()
-		}
+		e.leaveDeleted(cs)
 	}
 	return nil
+}
+
+// leaveDeleted takes a contact out of the companies that this edit deletes.
+func (e *Editor) leaveDeleted(cs *contactState) {
+	n := len(cs.memberships)
+	cs.memberships = slices.DeleteFunc(cs.memberships, func(m *memberState) bool {
+		co := e.set.companies[m.CompanyID]
+		return co != nil && co.deleted
+	})
+	if len(cs.memberships) < n {
+		cs.promote()
+	}
 }
 
 // AddMember makes a contact an employee of a company. Who is one already stays so,
@@ -545,7 +571,8 @@ func (e *Editor) SetPrimaryCompany(contact ContactID, company CompanyID) error {
 }
 
 // AddEvent records an event of a contact, and returns its id and whether it is the
-// first of its kind and name in the workspace. A zero time is now.
+// first of its kind and name in the workspace. A time that is zero or lies ahead is
+// now. The contact must not be new in this edit.
 func (e *Editor) AddEvent(contact ContactID, kind EventKind, name, data string, at time.Time) (id int64, first bool, err error) {
 	cs, err := e.contact(contact)
 	if err != nil {
@@ -554,25 +581,39 @@ func (e *Editor) AddEvent(contact ContactID, kind EventKind, name, data string, 
 	if cs.isNew {
 		return 0, false, fmt.Errorf("an event of contact %d, which is not stored yet", cs.c.ID)
 	}
-	if at.IsZero() {
-		at = e.at
-	}
-	return e.tx.AddEvent(e.set.w, Event{WorkspaceID: e.set.w, ContactID: cs.c.ID, Kind: kind, Name: name, Data: data, At: at.UTC().Truncate(time.Microsecond)})
+	return e.tx.AddEvent(e.set.w, Event{WorkspaceID: e.set.w, ContactID: cs.c.ID, Kind: kind, Name: name, Data: data, At: e.happened(at)})
 }
 
-// AddPageView records a page view; its contact must be set, a zero time is now.
-func (e *Editor) AddPageView(v PageView) error {
+// AddPageView records a page view, whose contact must be set, and returns it as it is
+// stored. What is longer than a browser's may be is cut off, and what is no URL left
+// out.
+func (e *Editor) AddPageView(v PageView) (PageView, error) {
 	cs, err := e.contact(v.ContactID)
 	if err != nil {
-		return err
+		return PageView{}, err
 	}
-	v.WorkspaceID, v.ContactID = e.set.w, cs.c.ID
-	if v.At.IsZero() {
-		v.At = e.at
-	}
-	v.At = v.At.UTC().Truncate(time.Microsecond)
+	v.WorkspaceID, v.ContactID, v.At = e.set.w, cs.c.ID, e.happened(v.At)
+	v.URL, v.Referrer = pageURL(v.URL), pageURL(v.Referrer)
+	v.Path, v.Title = cut(cleanText(cmp.Or(v.Path, pathOf(v.URL))), MaxURL), cut(cleanText(v.Title), MaxTitle)
 	e.set.changed.PageViews = append(e.set.changed.PageViews, v)
-	return nil
+	return v, nil
+}
+
+// pageURL is s as far as it may be kept as the URL of a page.
+func pageURL(s string) string {
+	if s = cut(cleanText(s), MaxURL); isLocation(s) {
+		return s
+	}
+	return ""
+}
+
+// happened is when something took place: then, as it is stored, or now if that is
+// zero or lies ahead.
+func (e *Editor) happened(then time.Time) time.Time {
+	if then.IsZero() || then.After(e.at.Add(maxAhead)) {
+		return e.at
+	}
+	return then.UTC().Truncate(time.Microsecond)
 }
 
 // DefineAttribute defines a custom attribute. It is a CodeInvalid if its name is
@@ -587,7 +628,7 @@ func (e *Editor) DefineAttribute(entity Entity, label string, t Type, descriptio
 		return AttributeDef{}, &Error{Code: CodeInvalid, Field: "name", Message: "An attribute with this name already exists."}
 	}
 	if e.set.defCount[entity] >= maxCustomAttributes {
-		return AttributeDef{}, &Error{Code: CodeInvalid, Field: "name", Message: fmt.Sprintf("There are %d custom attributes already, which is as many as there may be.", maxCustomAttributes)}
+		return AttributeDef{}, tooManyAttributes("name")
 	}
 	id, err := e.tx.NextIDs(IDAttribute, 1)
 	if err != nil {
@@ -613,6 +654,11 @@ func (e *Editor) load(refs Refs) error {
 	if err := e.set.load(refs); err != nil {
 		return fmt.Errorf("load what is edited: %w", err)
 	}
+	if len(e.deletedCompanies) > 0 {
+		for _, cs := range e.set.contacts {
+			e.leaveDeleted(cs) // the store has them still
+		}
+	}
 	return nil
 }
 
@@ -621,9 +667,6 @@ func (e *Editor) contact(id ContactID) (*contactState, error) {
 	for range maxAliases {
 		cs := e.set.contacts[id]
 		if cs == nil {
-			if slices.Contains(e.deletedContacts, id) {
-				break
-			}
 			if err := e.load(Refs{Contacts: []ContactID{id}}); err != nil {
 				return nil, err
 			}
@@ -693,6 +736,11 @@ func (e *Editor) affected() []ContactID {
 	ids := slices.Clone(e.deletedContacts)
 	for _, cs := range e.set.touched {
 		ids = append(ids, cs.c.ID)
+	}
+	for _, k := range e.set.moved {
+		if k.from != 0 {
+			ids = append(ids, k.from) // the key leads elsewhere now
+		}
 	}
 	return ids
 }

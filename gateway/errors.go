@@ -34,6 +34,9 @@ type Error struct {
 	Code    Code
 	Message string
 	Field   string // the field of the input that is at fault, if one is
+	// Also are the other fields at fault where several are, each with Code, Field and
+	// Message alone.
+	Also []*Error
 	// RetryAfter is how long the caller should wait before trying again; it is
 	// set for CodeRateLimited and CodeUnavailable.
 	RetryAfter time.Duration

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"civgate/gateway/store/pgtest"
 )
 
 // rapidChecks sets how many rounds the properties have; nil leaves it to the
@@ -19,5 +21,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	pgtest.Stop()
+	os.Exit(code)
 }

@@ -899,21 +899,26 @@ func (ps *parser) cutText(name string, t token, limit int) string {
 	return cut(s, limit)
 }
 
-// location reads a URL. What a click on it would run instead of open is left
-// out: only URLs with a host, and paths, name pages.
+// location reads a URL.
 func (ps *parser) location(name string, t token) string {
 	s := ps.cutText(name, t, MaxURL)
-	if s == "" || s[0] == '/' {
-		return s
-	}
-	scheme, _, ok := strings.Cut(s, "://")
-	if !ok || strings.ContainsFunc(scheme, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '+' && r != '-' && r != '.'
-	}) {
+	if !isLocation(s) {
 		ps.warnText("$.", name, WarnInvalidField, "send the full URL of the page")
 		return ""
 	}
 	return s
+}
+
+// isLocation reports whether s is empty or names a page: only URLs with a host, and
+// paths, do. A click on anything else might run it instead of open it.
+func isLocation(s string) bool {
+	if s == "" || s[0] == '/' {
+		return true
+	}
+	scheme, _, ok := strings.Cut(s, "://")
+	return ok && !strings.ContainsFunc(scheme, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '+' && r != '-' && r != '.'
+	})
 }
 
 // pathOf returns the path of a URL, or of a path with a query.

@@ -178,7 +178,9 @@ type Changes struct {
 	Merges             []Merge
 	// DeletedContacts go with all that is theirs: keys, identifiers, memberships,
 	// history, journal, and the contacts that were merged into them. DeletedCompanies
-	// go with their memberships, ended ones too. Nothing else here names any of them.
+	// go with their memberships, ended ones too. Nothing else here names any of them,
+	// but what was theirs alone may be others' here: MovedKeys leave them first, then
+	// they go, and then their custom ids are free for what else is written.
 	DeletedContacts  []ContactID
 	DeletedCompanies []CompanyID
 	// Visits counts page views that belong to nobody: no key, no identifier.

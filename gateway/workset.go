@@ -722,7 +722,11 @@ func (ws *workset) merge(loser, winner *contactState, rule Rule, by string, at t
 	for _, k := range keys {
 		ws.giveKey(winner, k, false)
 	}
-	if loser.c.Key != "" {
+	if rule == RuleMergeByHand {
+		if winner.c.Key, err = ws.newestKey(winner); err != nil {
+			return err
+		}
+	} else if loser.c.Key != "" { // that of the browser that is here
 		winner.c.Key = loser.c.Key
 	}
 	moving := loser.current()
@@ -906,6 +910,7 @@ func (ws *workset) diff() *Changes {
 	out := ws.changed
 	gone := func(id ContactID) bool { cs := ws.contacts[id]; return cs != nil && cs.deleted }
 	out.PageViews = slices.DeleteFunc(out.PageViews, func(v PageView) bool { return gone(v.ContactID) })
+	out.Merges = slices.DeleteFunc(out.Merges, func(m Merge) bool { return gone(m.WinnerID) || gone(m.LoserID) })
 	for _, k := range ws.moved {
 		if gone(k.ContactID) {
 			continue

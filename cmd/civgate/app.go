@@ -449,7 +449,7 @@ func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handle
 		// Payloads come by the thousand and are known by their message ids.
 		Skipper: func(c echo.Context) bool { return c.Path() == a.cfg.IngestPath },
 	}))
-	server := api.New(api.Settings{Reader: gw.Read(), Log: a.log, TrustedProxies: proxies})
+	server := api.New(api.Settings{Reader: gw.Read(), Editor: gw, Log: a.log, TrustedProxies: proxies})
 	e.HTTPErrorHandler = server.HandleError
 	server.Mount(e)
 	server.MountIngest(e, api.Ingest{Path: a.cfg.IngestPath, Gateway: gw, Limiter: limiter, Observer: a.metrics})

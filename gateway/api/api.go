@@ -25,16 +25,26 @@
 //     maxPageDepth entries deep, because reading on costs what it skips; its
 //     links are cursors as well. A cursor that is not ours is a 400, not the
 //     404 that a client takes for an empty last page.
-//   - Filters on lists (field__contains and the like) are refused with a 400:
-//     ignoring one would answer with everybody.
+//   - A filter is never ignored, as that would answer with everybody: one that
+//     can't be read is a 400, and an attribute that does not exist is nobody's.
+//     How many meet a filter is not counted, since that would read the whole list:
+//     count is how many are on the page, and one more if there is a next one. A
+//     filtered list is read forth only, so previous is null.
 //   - 401 comes before 405, and a path that does not exist is a 404 for
 //     everybody, as in Django REST framework.
+//   - Where the vendor does something to a contact named by its own id, the last part of
+//     the path may be an own id as well (/users-by-id/merge/). It is the action; the
+//     contact is reached by its internal id.
+//   - 403 for the scope of a token comes before 405, as in Django REST framework.
+//   - A client of the REST API is told what is wrong with a whole body at once, and
+//     nothing of it is done.
 //   - A token's workspace is remembered for a second, so that a revoked token
 //     works no longer than that and a busy client costs one lookup a second.
 //     Tokens that name nothing are not remembered at all.
 package api
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -47,6 +57,8 @@ import (
 type Settings struct {
 	// Reader is where the REST API reads from. Required.
 	Reader gateway.Reader
+	// Editor is how the REST API writes. Required.
+	Editor Editor
 	// Log gets the errors that are our fault. Required.
 	Log *zap.Logger
 	// TrustedProxies are the networks whose forwarding headers are believed for
@@ -56,10 +68,16 @@ type Settings struct {
 	Now func() time.Time
 }
 
+// Editor changes a workspace; *gateway.Gateway is one, and says what Edit does.
+type Editor interface {
+	Edit(ctx context.Context, w *gateway.Workspace, author gateway.Author, fn func(e *gateway.Editor) error) error
+}
+
 // Server answers the requests of machines. Its methods may be called from
 // several goroutines.
 type Server struct {
 	reader  gateway.Reader
+	editor  Editor
 	log     *zap.Logger
 	proxies proxies
 	tokens  tokenCache
@@ -73,6 +91,7 @@ func New(s Settings) *Server {
 	}
 	return &Server{
 		reader:  s.Reader,
+		editor:  s.Editor,
 		log:     s.Log,
 		proxies: s.TrustedProxies,
 		tokens:  tokenCache{now: now},

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"net/http"
 	"net/http/httptest"
@@ -22,7 +23,10 @@ import (
 
 	"civgate/gateway"
 	"civgate/gateway/api"
+	"civgate/gateway/cache"
+	"civgate/gateway/inbox"
 	"civgate/gateway/store"
+	"civgate/gateway/store/pgtest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata")
@@ -36,10 +40,12 @@ const (
 // world is a server on a store with two workspaces; the first holds the people
 // of people(), the second nobody.
 type world struct {
-	store *store.Store
-	acme  gateway.WorkspaceID
-	other gateway.WorkspaceID
-	echo  *echo.Echo
+	store   *store.Store
+	gateway *gateway.Gateway
+	acme    gateway.WorkspaceID
+	other   gateway.WorkspaceID
+	now     time.Time // of the gateway's clock
+	echo    *echo.Echo
 }
 
 // now is the time at which the workspaces of a world were made.
@@ -47,34 +53,64 @@ var now = time.Date(2026, 11, 22, 10, 0, 0, 123456000, time.UTC)
 
 func newWorld(t testing.TB, trusted ...netip.Prefix) *world {
 	t.Helper()
-	s, err := store.Open(context.Background(), filepath.Join(t.TempDir(), "civgate.db"))
+	return newWorldOn(t, filepath.Join(t.TempDir(), "civgate.db"), trusted...)
+}
+
+// newWorldOn is newWorld on a database of its own.
+func newWorldOn(t testing.TB, database string, trusted ...netip.Prefix) *world {
+	t.Helper()
+	s, err := store.Open(context.Background(), database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := inbox.Open(context.Background(), filepath.Join(t.TempDir(), "inbox"), 0, inbox.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
+		if err := errors.Join(in.Close(), s.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	w := &world{store: s, echo: echo.New()}
+	w := &world{store: s, now: now, echo: echo.New()}
 	w.acme = w.workspace(t, "acme", acmeToken)
 	w.other = w.workspace(t, "other", otherToken)
-	srv := api.New(api.Settings{Reader: s, Log: zaptest.NewLogger(t), TrustedProxies: trusted})
+	log := zaptest.NewLogger(t)
+	w.gateway = gateway.New(gateway.Config{Store: s, Inbox: in, Cache: cache.New(1000), Log: log, Now: func() time.Time { return w.now }})
+	srv := api.New(api.Settings{Reader: s, Editor: w.gateway, Log: log, TrustedProxies: trusted})
 	srv.Mount(w.echo)
 	return w
 }
 
+// onBoth runs a test in a new world on SQLite and in one on PostgreSQL.
+func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, newWorld(t))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, newWorldOn(t, pgtest.Shared(t).NewDatabase(t)))
+	})
+}
+
 func (w *world) workspace(t testing.TB, name, token string) gateway.WorkspaceID {
 	t.Helper()
-	sum := sha256.Sum256([]byte(token))
 	id, err := w.store.CreateWorkspace(context.Background(),
 		gateway.Workspace{Name: name, CreatedAt: now, Settings: gateway.DefaultSettings()},
-		gateway.APIKey{Kind: gateway.KeyREST, Secret: hex.EncodeToString(sum[:]), CreatedAt: now},
+		gateway.APIKey{Kind: gateway.KeyREST, Secret: hashed(token), CreatedAt: now},
 		gateway.APIKey{Kind: gateway.KeyWidget, Secret: name + "Key", CreatedAt: now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return id
+}
+
+// hashed is what a store keeps of a REST token.
+func hashed(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
 }
 
 // save writes changes as the applier does; ids of the kinds are set aside
@@ -106,7 +142,8 @@ type scenario struct {
 	path    string // below /api/public
 	token   string // "Token <acmeToken>" if empty, none if "-"
 	header  map[string]string
-	status  int // 200 if 0
+	body    string // JSON unless header says otherwise
+	status  int    // 200 if 0
 	golden  string
 	want    string // exact body, where there is no golden file
 	contain []string
@@ -163,6 +200,10 @@ func (w *world) do(sc scenario) *httptest.ResponseRecorder {
 		method = http.MethodGet
 	}
 	req := httptest.NewRequest(method, "/api/public"+sc.path, nil)
+	if sc.body != "" {
+		req = httptest.NewRequest(method, "/api/public"+sc.path, strings.NewReader(sc.body))
+		req.Header.Set("Content-Type", "application/json")
+	}
 	switch sc.token {
 	case "":
 		req.Header.Set("Authorization", "Token "+acmeToken)

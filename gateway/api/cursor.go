@@ -48,22 +48,23 @@ func (c cursor) String() string {
 	return cursorText.EncodeToString(b[:])
 }
 
+var errCursor = &gateway.Error{Code: gateway.CodeInvalid, Field: "cursor", Message: "Invalid cursor. Follow the links of a page as they are."}
+
 // parseCursor is the inverse of String. Anything else is a CodeInvalid for the
 // field cursor.
 func parseCursor(of list, s string) (cursor, error) {
-	invalid := &gateway.Error{Code: gateway.CodeInvalid, Field: "cursor", Message: "Invalid cursor. Follow the links of a page as they are."}
 	if len(s) != cursorText.EncodedLen(cursorSize) {
-		return cursor{}, invalid
+		return cursor{}, errCursor
 	}
 	b, err := cursorText.DecodeString(s)
 	if err != nil || len(b) != cursorSize ||
 		binary.BigEndian.Uint32(b[11:]) != crc32.ChecksumIEEE(b[:11]) ||
 		b[0] != cursorVersion || list(b[1]) != of || b[2] > 1 {
-		return cursor{}, invalid
+		return cursor{}, errCursor
 	}
 	c := cursor{list: of, newer: b[2] == 1, id: int64(binary.BigEndian.Uint64(b[3:]))}
 	if c.id < 0 || c.id == math.MaxInt64 {
-		return cursor{}, invalid
+		return cursor{}, errCursor
 	}
 	return c, nil
 }

@@ -42,14 +42,18 @@ const defaultRetryAfter = time.Second
 func (s *Server) restError(c echo.Context, w gateway.WorkspaceID, err error) error {
 	e, status := s.edgeError(c, w, err)
 	switch e.Code {
-	case gateway.CodeInvalid, gateway.CodeInvalidPayload, gateway.CodeConflict:
-		field := e.Field
-		if field == "" {
-			field = "non_field_errors"
+	case gateway.CodeInvalid, gateway.CodeConflict:
+		all := make(map[string][]string) // written in the order of its keys
+		for _, e := range append([]*gateway.Error{e}, e.Also...) {
+			field := e.Field
+			if field == "" {
+				field = "non_field_errors"
+			}
+			all[field] = append(all[field], e.Message)
 		}
 		return writeJSON(c, status, struct {
 			Errors map[string][]string `json:"errors"`
-		}{map[string][]string{field: {e.Message}}})
+		}{all})
 	case gateway.CodeUnauthorized:
 		c.Response().Header().Set(echo.HeaderWWWAuthenticate, "Token")
 	case gateway.CodeNotFound:

@@ -36,8 +36,11 @@ func TestErrors(t *testing.T) {
 		{name: "no field", err: gateway.Errorf(gateway.CodeInvalid, "a <b> & c"), status: 400,
 			rest:   `{"errors":{"non_field_errors":["a <b> & c"]}}`,
 			ingest: `{"error":{"code":"invalid","message":"a <b> & c"}}`},
+		{name: "several fields", err: &gateway.Error{Code: gateway.CodeInvalid, Field: "b", Message: "one", Also: []*gateway.Error{{Field: "a", Message: "two"}, {Field: "b", Message: "three"}, {Message: "four"}}}, status: 400,
+			rest:   `{"errors":{"a":["two"],"b":["one","three"],"non_field_errors":["four"]}}`,
+			ingest: `{"error":{"code":"invalid","message":"one","field":"b"}}`},
 		{name: "payload", err: gateway.Errorf(gateway.CodeInvalidPayload, "not JSON"), status: 400,
-			rest: `{"errors":{"non_field_errors":["not JSON"]}}`, ingest: `{"error":{"code":"invalid_payload","message":"not JSON"}}`},
+			rest: `{"detail":"not JSON"}`, ingest: `{"error":{"code":"invalid_payload","message":"not JSON"}}`},
 		{name: "conflict", err: &gateway.Error{Code: gateway.CodeConflict, Field: "custom_id", Message: "taken"}, status: 409,
 			rest: `{"errors":{"custom_id":["taken"]}}`, ingest: `{"error":{"code":"conflict","message":"taken","field":"custom_id"}}`},
 		{name: "api key", err: gateway.Errorf(gateway.CodeUnknownAPIKey, "no"), status: 401,
@@ -141,7 +144,7 @@ func TestTokenCache(t *testing.T) {
 	now := time.Unix(0, 0)
 	c := tokenCache{now: func() time.Time { return now }}
 	sum := func(i int) (s [32]byte) { s[0], s[1] = byte(i), byte(i>>8); return s }
-	w := &gateway.Workspace{ID: 1}
+	w := &caller{workspace: &gateway.Workspace{ID: 1}}
 	if c.get(sum(0)) != nil {
 		t.Error("an empty cache knows a token")
 	}

@@ -2,13 +2,12 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,8 +22,15 @@ import (
 // request is a call of the REST API whose sender is known.
 type request struct {
 	echo.Context
+	*caller
+	version version
+}
+
+// caller is whose token came with a request.
+type caller struct {
 	workspace *gateway.Workspace
-	version   version
+	scope     gateway.Scope
+	token     string // what people call the token, "" if nothing
 }
 
 // version is that of the answers' shapes.
@@ -45,15 +51,18 @@ func (s *Server) rest(m methods) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		restHeaders(c)
 		c.Response().Header().Set(echo.HeaderAllow, allow)
-		w, err := s.authenticate(c.Request())
+		who, err := s.authenticate(c.Request())
 		if err != nil {
 			return s.restError(c, 0, err)
 		}
-		r := &request{Context: c, workspace: w}
+		r := &request{Context: c, caller: who}
 		if r.version, err = acceptedVersion(c.Request().Header); err != nil {
 			return writeJSON(c, http.StatusNotAcceptable, detail{`Invalid version in "Accept" header.`})
 		}
 		method := c.Request().Method
+		if !who.scope.Includes(neededScope(method)) {
+			return s.restError(c, who.workspace.ID, errForbidden)
+		}
 		h := m.find(method)
 		switch {
 		case h == nil && method == http.MethodOptions:
@@ -62,7 +71,7 @@ func (s *Server) rest(m methods) echo.HandlerFunc {
 			return writeJSON(c, http.StatusMethodNotAllowed, detail{"Method " + strconv.Quote(method) + " not allowed."})
 		}
 		if err := h(r); err != nil && !c.Response().Committed { // committed: the client is gone
-			return s.restError(c, w.ID, err)
+			return s.restError(c, who.workspace.ID, err)
 		}
 		return nil
 	}
@@ -71,6 +80,27 @@ func (s *Server) rest(m methods) echo.HandlerFunc {
 func (s *Server) restNotFound(c echo.Context) error {
 	restHeaders(c)
 	return s.restError(c, 0, errNotFound)
+}
+
+var errForbidden = gateway.Errorf(gateway.CodeForbidden, "You do not have permission to perform this action.")
+
+// neededScope is what a token must include for the method.
+func neededScope(method string) gateway.Scope {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return gateway.ScopeRead
+	}
+	return gateway.ScopeWrite
+}
+
+// editTimeout bounds how long a request waits until what it writes is stored.
+const editTimeout = 20 * time.Second
+
+// edit changes the caller's workspace; see gateway.Gateway.Edit.
+func (s *Server) edit(r *request, fn func(e *gateway.Editor) error) error {
+	ctx, cancel := context.WithTimeout(r.Request().Context(), editTimeout)
+	defer cancel()
+	return s.editor.Edit(ctx, r.workspace, gateway.Author{Source: gateway.SourceAPI, By: r.token}, fn)
 }
 
 var errNotFound = gateway.Errorf(gateway.CodeNotFound, "nothing has this path or id")
@@ -85,9 +115,9 @@ func restHeaders(c echo.Context) {
 	h.Set(echo.HeaderXContentTypeOptions, "nosniff")
 }
 
-// authenticate finds the workspace of the token in "Authorization: Token …".
-// The texts are those of Django REST framework.
-func (s *Server) authenticate(r *http.Request) (*gateway.Workspace, error) {
+// authenticate finds whose the token in "Authorization: Token …" is. The texts are
+// those of Django REST framework.
+func (s *Server) authenticate(r *http.Request) (*caller, error) {
 	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get(echo.HeaderAuthorization)), " ")
 	token = strings.TrimSpace(token)
 	switch {
@@ -99,18 +129,24 @@ func (s *Server) authenticate(r *http.Request) (*gateway.Workspace, error) {
 		return nil, gateway.Errorf(gateway.CodeUnauthorized, "Invalid token header. Token string should not contain spaces.")
 	}
 	sum := sha256.Sum256([]byte(token))
-	if w := s.tokens.get(sum); w != nil {
-		return w, nil
+	if who := s.tokens.get(sum); who != nil {
+		return who, nil
 	}
-	w, err := s.reader.WorkspaceByKey(r.Context(), gateway.KeyREST, hex.EncodeToString(sum[:]))
+	secret := hex.EncodeToString(sum[:])
+	key, err := s.reader.APIKey(r.Context(), gateway.KeyREST, secret)
+	var w *gateway.Workspace
+	if err == nil {
+		w, err = s.reader.WorkspaceByKey(r.Context(), gateway.KeyREST, secret)
+	}
 	switch {
 	case gateway.IsNotFound(err):
 		return nil, gateway.Errorf(gateway.CodeUnauthorized, "Invalid token.")
 	case err != nil:
 		return nil, err
 	}
-	s.tokens.put(sum, w)
-	return w, nil
+	who := &caller{workspace: w, scope: key.Scope, token: key.Name}
+	s.tokens.put(sum, who)
+	return who, nil
 }
 
 // The bounds of the token cache.
@@ -119,8 +155,8 @@ const (
 	tokenTTL  = time.Second
 )
 
-// tokenCache remembers for a second which workspace a token's SHA-256 names.
-// It holds known tokens only, so guesses take no room.
+// tokenCache remembers for a second what a token's SHA-256 names. It holds known
+// tokens only, so guesses take no room.
 type tokenCache struct {
 	now     func() time.Time
 	mu      sync.Mutex
@@ -128,27 +164,27 @@ type tokenCache struct {
 }
 
 type tokenEntry struct {
-	workspace *gateway.Workspace
-	expires   time.Time
+	*caller
+	expires time.Time
 }
 
-func (t *tokenCache) get(sum [sha256.Size]byte) *gateway.Workspace {
+func (t *tokenCache) get(sum [sha256.Size]byte) *caller {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e, ok := t.entries[sum]; ok && t.now().Before(e.expires) {
-		return e.workspace
+		return e.caller
 	}
 	return nil
 }
 
-func (t *tokenCache) put(sum [sha256.Size]byte, w *gateway.Workspace) {
+func (t *tokenCache) put(sum [sha256.Size]byte, who *caller) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.entries == nil || len(t.entries) >= maxTokens {
 		// Entries live a second: dropping all of them costs less than choosing.
 		t.entries = make(map[[sha256.Size]byte]tokenEntry)
 	}
-	t.entries[sum] = tokenEntry{w, t.now().Add(tokenTTL)}
+	t.entries[sum] = tokenEntry{who, t.now().Add(tokenTTL)}
 }
 
 // acceptedVersion reads the version of the Accept header: "*/*; version=2" in
@@ -268,22 +304,14 @@ func (r *request) skip(limit int) (int, error) {
 	return (n - 1) * limit, nil
 }
 
-// refuseFilters refuses the filters of the vendor's lists, which name a field
-// and an operator.
-func (r *request) refuseFilters() error {
-	for _, name := range slices.Sorted(maps.Keys(r.QueryParams())) {
-		if strings.Contains(name, "__") {
-			return &gateway.Error{Code: gateway.CodeInvalid, Field: name, Message: "Lists can't be filtered. Use search, or read all pages."}
-		}
-	}
-	return nil
-}
-
 // keyset is a list that is read by id, newest first.
 type keyset[T any] struct {
 	list   list
 	id     func(T) int64
 	before func(before int64, limit int) ([]T, error) // before 0: from the start
+	// forth says that the list is read in this direction only: it is filtered, and a
+	// page backwards would be a search of its own.
+	forth bool
 }
 
 // read returns the rows that the request asks for and the links of their page.
@@ -295,7 +323,9 @@ func (k keyset[T]) read(s *Server, r *request) (rows []T, p page, err error) {
 	var at cursor // the zero cursor is the start
 	var skip int
 	if text := r.QueryParam("cursor"); text != "" {
-		at, err = parseCursor(k.list, text)
+		if at, err = parseCursor(k.list, text); err == nil && at.newer && k.forth {
+			err = errCursor
+		}
 	} else if skip, err = r.skip(limit); err == nil {
 		at.id, err = k.skip(skip)
 	}
@@ -329,7 +359,7 @@ func (k keyset[T]) read(s *Server, r *request) (rows []T, p page, err error) {
 		rows = rows[:limit]
 		p.Next = s.link(r, cursor{list: k.list, id: k.id(rows[limit-1])})
 	}
-	if at.id > 0 {
+	if at.id > 0 && !k.forth {
 		p.Previous = s.link(r, cursor{list: k.list, newer: true, id: at.id - 1})
 	}
 	return rows, p, nil

@@ -7,24 +7,85 @@ import (
 	"civgate/gateway"
 )
 
-// companies answers GET /companies/.
-func (s *Server) companies(r *request) error {
-	if err := r.refuseFilters(); err != nil {
-		return err
+// findCompany finds the company that the request's path names.
+type findCompany func(r *request) (*gateway.CompanyView, error)
+
+func (s *Server) companyByID(r *request) (*gateway.CompanyView, error) {
+	id, err := parseID(strings.TrimRight(r.pathID(), "/"))
+	if err != nil {
+		return nil, err
 	}
-	ctx := r.Request().Context()
-	rows, p, err := keyset[*gateway.CompanyView]{
-		list: listCompanies,
-		id:   func(v *gateway.CompanyView) int64 { return int64(v.ID) },
-		before: func(before int64, limit int) ([]*gateway.CompanyView, error) {
-			return s.reader.Companies(ctx, r.workspace.ID, gateway.CompanyID(before), limit)
-		},
-	}.read(s, r)
+	return s.reader.Company(r.Request().Context(), r.workspace.ID, gateway.CompanyID(id))
+}
+
+func (s *Server) companyByCustomID(r *request) (*gateway.CompanyView, error) {
+	return s.companyOf(r, r.pathID())
+}
+
+// companyOf finds a company by its own id.
+func (s *Server) companyOf(r *request, customID string) (*gateway.CompanyView, error) {
+	if customID == "" {
+		return nil, errNotFound
+	}
+	return withoutSlash(customID, func(id string) (*gateway.CompanyView, error) {
+		return s.reader.CompanyByCustomID(r.Request().Context(), r.workspace.ID, id)
+	})
+}
+
+// companies answers GET /companies/ with all companies, or with those that meet the
+// filters in its parameters.
+func (s *Server) companies(r *request) error {
+	where, err := s.filters(r, gateway.EntityCompany)
 	if err != nil {
 		return err
 	}
-	if p.Count, err = s.reader.CountCompanies(ctx, r.workspace.ID); err != nil {
+	return s.listCompanies(r, where)
+}
+
+// searchCompanies answers GET /companies/search/ with the one company of an own id
+// (company_id, custom_id or company_custom_id), or with a page of those that meet the
+// filters in its parameters.
+func (s *Server) searchCompanies(r *request) error {
+	q := r.QueryParams()
+	for _, name := range []string{"company_id", "custom_id", "company_custom_id"} {
+		if !q.Has(name) {
+			continue
+		}
+		v, err := s.companyOf(r, storable(q.Get(name)))
+		if err != nil {
+			return err
+		}
+		return s.writeCompany(r, http.StatusOK, v)
+	}
+	where, err := s.filters(r, gateway.EntityCompany)
+	if err != nil {
 		return err
+	}
+	if len(where) == 0 {
+		return gateway.Errorf(gateway.CodeInvalid, "One of company_id, custom_id and a filter is required.")
+	}
+	return s.listCompanies(r, where)
+}
+
+func companyID(v *gateway.CompanyView) int64 { return int64(v.ID) }
+
+func (s *Server) listCompanies(r *request, where []gateway.Condition) error {
+	ctx := r.Request().Context()
+	k := filtered(r, listCompanies, companyID, where, s.reader.FindCompanies)
+	if len(where) == 0 {
+		k.forth = false
+		k.before = func(before int64, limit int) ([]*gateway.CompanyView, error) {
+			return s.reader.Companies(ctx, r.workspace.ID, gateway.CompanyID(before), limit)
+		}
+	}
+	rows, p, err := k.read(s, r)
+	if err != nil {
+		return err
+	}
+	if p.countFiltered(len(rows)); len(where) == 0 {
+		if p.Count, err = s.reader.CountCompanies(ctx, r.workspace.ID); err != nil {
+			return err
+		}
 	}
 	sh, err := s.shaper(r, gateway.EntityCompany)
 	if err != nil {
@@ -37,54 +98,21 @@ func (s *Server) companies(r *request) error {
 	return writeJSON(r, http.StatusOK, p)
 }
 
-// company answers GET /companies/:id/.
-func (s *Server) company(r *request) error {
-	id, err := parseID(strings.TrimRight(r.pathID(), "/"))
-	if err != nil {
-		return err
+// company answers GET of a company's path.
+func (s *Server) company(find findCompany) restHandler {
+	return func(r *request) error {
+		v, err := find(r)
+		if err != nil {
+			return err
+		}
+		return s.writeCompany(r, http.StatusOK, v)
 	}
-	v, err := s.reader.Company(r.Request().Context(), r.workspace.ID, gateway.CompanyID(id))
-	if err != nil {
-		return err
-	}
-	return s.writeCompany(r, v)
 }
 
-// companyByCustomID answers GET /companies-by-id/:custom_id/.
-func (s *Server) companyByCustomID(r *request) error {
-	return s.writeCompanyOf(r, r.pathID())
-}
-
-// searchCompanies answers GET /companies/search/?company_id= (or custom_id=)
-// with the one company of that id.
-func (s *Server) searchCompanies(r *request) error {
-	q := r.QueryParams()
-	switch {
-	case q.Has("company_id"):
-		return s.writeCompanyOf(r, storable(q.Get("company_id")))
-	case q.Has("custom_id"):
-		return s.writeCompanyOf(r, storable(q.Get("custom_id")))
-	}
-	return gateway.Errorf(gateway.CodeInvalid, "One of company_id and custom_id is required.")
-}
-
-func (s *Server) writeCompanyOf(r *request, customID string) error {
-	if customID == "" {
-		return errNotFound
-	}
-	v, err := withoutSlash(customID, func(id string) (*gateway.CompanyView, error) {
-		return s.reader.CompanyByCustomID(r.Request().Context(), r.workspace.ID, id)
-	})
-	if err != nil {
-		return err
-	}
-	return s.writeCompany(r, v)
-}
-
-func (s *Server) writeCompany(r *request, v *gateway.CompanyView) error {
+func (s *Server) writeCompany(r *request, status int, v *gateway.CompanyView) error {
 	sh, err := s.shaper(r, gateway.EntityCompany)
 	if err != nil {
 		return err
 	}
-	return writeJSON(r, http.StatusOK, sh.company(v))
+	return writeJSON(r, status, sh.company(v))
 }

@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,24 +35,35 @@ func (s *Server) contactByCustomID(ctx context.Context, w gateway.WorkspaceID, i
 	})
 }
 
-// contacts answers GET /users/.
+// contacts answers GET /users/ with all contacts, or with those that meet the
+// filters in its parameters.
 func (s *Server) contacts(r *request) error {
-	if err := r.refuseFilters(); err != nil {
-		return err
-	}
-	ctx := r.Request().Context()
-	rows, p, err := keyset[*gateway.ContactView]{
-		list: listContacts,
-		id:   func(v *gateway.ContactView) int64 { return int64(v.Contact.ID) },
-		before: func(before int64, limit int) ([]*gateway.ContactView, error) {
-			return s.reader.Contacts(ctx, r.workspace.ID, gateway.ContactID(before), limit)
-		},
-	}.read(s, r)
+	where, err := s.filters(r, gateway.EntityContact)
 	if err != nil {
 		return err
 	}
-	if p.Count, err = s.reader.CountContacts(ctx, r.workspace.ID); err != nil {
+	return s.listContacts(r, where)
+}
+
+func contactID(v *gateway.ContactView) int64 { return int64(v.Contact.ID) }
+
+func (s *Server) listContacts(r *request, where []gateway.Condition) error {
+	ctx := r.Request().Context()
+	k := filtered(r, listContacts, contactID, where, s.reader.FindContacts)
+	if len(where) == 0 {
+		k.forth = false
+		k.before = func(before int64, limit int) ([]*gateway.ContactView, error) {
+			return s.reader.Contacts(ctx, r.workspace.ID, gateway.ContactID(before), limit)
+		}
+	}
+	rows, p, err := k.read(s, r)
+	if err != nil {
 		return err
+	}
+	if p.countFiltered(len(rows)); len(where) == 0 {
+		if p.Count, err = s.reader.CountContacts(ctx, r.workspace.ID); err != nil {
+			return err
+		}
 	}
 	if p.Results, err = s.contactShapes(r, rows); err != nil {
 		return err
@@ -65,16 +78,16 @@ func (s *Server) contact(find findContact) restHandler {
 		if err != nil {
 			return err
 		}
-		return s.writeContact(r, v)
+		return s.writeContact(r, http.StatusOK, v)
 	}
 }
 
-func (s *Server) writeContact(r *request, v *gateway.ContactView) error {
+func (s *Server) writeContact(r *request, status int, v *gateway.ContactView) error {
 	shapes, err := s.contactShapes(r, []*gateway.ContactView{v})
 	if err != nil {
 		return err
 	}
-	return writeJSON(r, http.StatusOK, shapes[0])
+	return writeJSON(r, status, shapes[0])
 }
 
 func (s *Server) contactShapes(r *request, views []*gateway.ContactView) ([]any, error) {
@@ -89,9 +102,11 @@ func (s *Server) contactShapes(r *request, views []*gateway.ContactView) ([]any,
 	return shapes, nil
 }
 
-// searchContacts answers GET /users/search/ with one contact for the first of
-// these parameters that is given: email, key, phone_number, user_id or
-// custom_id. Of several contacts with an e-mail or number it is the first in
+// searchContacts answers GET /users/search/ with a page of those who meet filters,
+// if there is any field__lookup among the parameters, search with min and max, or
+// nothing but other fields; for a lookup of e-mails alone with one contact, or with
+// many as below. Else it answers with one contact for the first of these parameters
+// that is given: email, key, phone_number, user_id or custom_id. Of several contacts with an e-mail or number it is the first in
 // the Reader's order; all of them (up to 100) are a bare array with many=true,
 // and in version 2 a page for a phone number (contract, section 4). Nobody is a
 // 404, with many and in a page too.
@@ -102,6 +117,19 @@ func (s *Server) searchContacts(r *request) error {
 	var asPage bool
 	var err error
 	switch {
+	case hasLookup(q):
+		where, err := s.filters(r, gateway.EntityContact)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(where, func(c gateway.Condition) bool { return c.Field != "email" }) {
+			return s.listContacts(r, where)
+		}
+		ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+		defer cancel()
+		if found, err = s.reader.FindContacts(ctx, w, gateway.Query{Where: where, Limit: maxLimit}); err != nil {
+			return err
+		}
 	case q.Has("email"):
 		if _, key, ok := gateway.NormalizeEmail(searchedEmail(q.Get("email"))); ok {
 			found, err = s.reader.ContactsByEmail(ctx, w, key, maxLimit)
@@ -120,7 +148,14 @@ func (s *Server) searchContacts(r *request) error {
 	case q.Has("custom_id"):
 		one, err = s.contactByCustomID(ctx, w, storable(q.Get("custom_id")))
 	default:
-		return gateway.Errorf(gateway.CodeInvalid, "One of email, key, phone_number, user_id and custom_id is required.")
+		where, err := s.filters(r, gateway.EntityContact)
+		if err != nil {
+			return err
+		}
+		if len(where) == 0 {
+			return gateway.Errorf(gateway.CodeInvalid, "One of email, key, phone_number, user_id and custom_id is required.")
+		}
+		return s.listContacts(r, where)
 	}
 	if err != nil {
 		return err
@@ -133,7 +168,7 @@ func (s *Server) searchContacts(r *request) error {
 	}
 	many, _ := strconv.ParseBool(q.Get("many"))
 	if !many && !asPage {
-		return s.writeContact(r, found[0])
+		return s.writeContact(r, http.StatusOK, found[0])
 	}
 	shapes, err := s.contactShapes(r, found)
 	if err != nil {
@@ -145,20 +180,28 @@ func (s *Server) searchContacts(r *request) error {
 	return writeJSON(r, http.StatusOK, page{Count: int64(len(shapes)), Results: shapes})
 }
 
+// hasLookup reports whether a parameter is more than the name of a field.
+func hasLookup(q url.Values) bool {
+	for name := range q {
+		if strings.Contains(name, "__") || name == "search" || name == "min" || name == "max" {
+			return true
+		}
+	}
+	return false
+}
+
 // searchContactsByID answers GET /users-by-id/search/?user_id=, which old
 // clients call; without a parameter of the search, "search" is a custom id.
 func (s *Server) searchContactsByID(r *request) error {
 	q := r.QueryParams()
-	for _, name := range []string{"email", "key", "phone_number", "user_id", "custom_id"} {
-		if q.Has(name) {
-			return s.searchContacts(r)
-		}
+	if hasLookup(q) || slices.ContainsFunc([]string{"email", "key", "phone_number", "user_id", "custom_id"}, q.Has) {
+		return s.searchContacts(r)
 	}
 	v, err := s.contactByCustomID(r.Request().Context(), r.workspace.ID, "search")
 	if err != nil {
 		return err
 	}
-	return s.writeContact(r, v)
+	return s.writeContact(r, http.StatusOK, v)
 }
 
 // searchedEmail puts right what clients that build the query by hand do to an

@@ -21,29 +21,44 @@ type methods map[string]restHandler
 
 // resources is the list of all routes of the REST API.
 func (s *Server) resources() []resource {
-	const get = http.MethodGet
-	return []resource{
-		{"/users", methods{get: s.contacts}},
+	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	// contact is what is below a contact, whatever kind of id the path has.
+	contact := func(path string, find findContact, target targetContact) []resource {
+		update, remove := s.updateContact(target, find), s.patchContact(target, noAttribute)
+		return []resource{
+			{path, methods{get: s.contact(find), put: update, patch: update, del: s.deleteContact(target)}},
+			{path + "/events", methods{get: s.events(find), post: s.createEventOf(target)}},
+			{path + "/product_events", methods{get: s.productEvents(find)}},
+			{path + "/ping_hits", methods{get: s.pageViews(find)}},
+			{path + "/set_attribute", methods{post: s.patchContact(target, oneAttribute)}},
+			{path + "/set_multiple_attributes", methods{post: s.patchContact(target, allAttributes)}},
+			{path + "/remove_attribute", methods{post: remove, del: remove}},
+			{path + "/add_tag", methods{post: s.addTag(target)}},
+			{path + "/add_many_tags", methods{post: s.addManyTags(target)}},
+			{path + "/remove_tag", methods{post: s.removeTag(target), del: s.removeTag(target)}},
+		}
+	}
+	// many is what is done to several contacts, named by one kind of id.
+	many := func(path string, find contactRef) []resource {
+		custom, standard := s.massUpdate(find, false), s.massUpdate(find, true)
+		return []resource{
+			{path + "/update_or_create", methods{post: s.updateOrCreateContact}},
+			{path + "/mass_update_custom_attributes", methods{put: custom, post: custom}},
+			{path + "/mass_update_standard_attributes", methods{put: standard, post: standard}},
+			{path + "/merge", methods{post: s.mergeContacts(find)}},
+		}
+	}
+	return slices.Concat([]resource{
+		{"/users", methods{get: s.contacts, post: s.createContact}},
 		{"/users/export", methods{get: s.exportContacts}},
 		{"/users/search", methods{get: s.searchContacts}},
-		{"/users/:id", methods{get: s.contact(s.byID)}},
-		{"/users/:id/events", methods{get: s.events(s.byID)}},
-		{"/users/:id/product_events", methods{get: s.productEvents(s.byID)}},
-		{"/users/:id/ping_hits", methods{get: s.pageViews(s.byID)}},
 		{"/users-by-id/search", methods{get: s.searchContactsByID}},
-		{"/users-by-id/:id", methods{get: s.contact(s.byCustomID)}},
-		{"/users-by-id/:id/events", methods{get: s.events(s.byCustomID)}},
-		{"/users-by-id/:id/product_events", methods{get: s.productEvents(s.byCustomID)}},
-		{"/users-by-id/:id/ping_hits", methods{get: s.pageViews(s.byCustomID)}},
-
-		{"/companies", methods{get: s.companies}},
-		{"/companies/export", methods{get: s.exportCompanies}},
-		{"/companies/search", methods{get: s.searchCompanies}},
-		{"/companies/:id", methods{get: s.company}},
-		{"/companies-by-id/:id", methods{get: s.companyByCustomID}},
-
-		{"/memberships/export", methods{get: s.exportMemberships}},
-	}
+	},
+		many("/users", refByID),
+		contact("/users/:id", s.byID, targetByID),
+		many("/users-by-id", refByCustomID),
+		contact("/users-by-id/:id", s.byCustomID, targetByCustomID),
+		s.companyResources())
 }
 
 // Mount registers all routes on e.

@@ -127,6 +127,35 @@ func joinBag(object string, texts [len(columnAttributes)]string) (gateway.Attrib
 	return bag, nil
 }
 
+// bagValue finds the JSON text of a value in the object that appendBag wrote, "" if
+// the object has no such name; name is quoted as appendName does it.
+func bagValue(object, name string) (raw string, err error) {
+	rest := object
+	if rest == "" || rest[0] != '{' {
+		return "", fmt.Errorf("attributes are no JSON object")
+	}
+	for rest = rest[1:]; rest != "}"; {
+		end := textEnd(rest)
+		if end < 0 || end >= len(rest) || rest[end] != ':' {
+			return "", fmt.Errorf("attributes are damaged: no name")
+		}
+		found := rest[:end] == name
+		rest = rest[end+1:]
+		end = valueEnd(rest)
+		if end <= 0 || end >= len(rest) {
+			return "", fmt.Errorf("attributes are damaged: no value")
+		}
+		if found {
+			return rest[:end], nil
+		}
+		if rest[end] == ',' {
+			end++
+		}
+		rest = rest[end:]
+	}
+	return "", nil
+}
+
 // textEnd is the place behind the JSON text that s starts with, -1 if it does
 // not.
 func textEnd(s string) int {

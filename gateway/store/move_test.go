@@ -26,7 +26,7 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 		t.Fatal(err)
 	}
 	w, err := s.CreateWorkspace(ctx, gateway.Workspace{Name: "Acmé \"quoted\"\n", CreatedAt: at, Settings: gateway.Settings{Origins: []string{"acme.test"}, VerifyIdentity: true, IdentitySecret: "s"}},
-		gateway.APIKey{Kind: gateway.KeyWidget, Secret: "A1B2C3", CreatedAt: at}, gateway.APIKey{Kind: gateway.KeyREST, Secret: "hash", CreatedAt: at})
+		gateway.APIKey{Kind: gateway.KeyWidget, Secret: "A1B2C3", CreatedAt: at}, gateway.APIKey{Kind: gateway.KeyREST, Secret: "hash", Name: "Zapier \"live\"", Scope: gateway.ScopeWrite, CreatedAt: at})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +229,7 @@ func TestImportDamaged(t *testing.T) {
 		{"empty", "", "ends here"},
 		{"something else", "{\"a\":1}\n", "not an export"},
 		{"no JSON", "PK\x03\x04\n", "not what belongs here"},
-		{"another format", strings.Replace(text, `"format":1`, `"format":2`, 1), "format 2"},
+		{"another format", strings.Replace(text, `"format":2`, `"format":3`, 1), "format 3"},
 		{"cut in a row", text[:len(text)/2], "before its end"},
 		{"cut after a table", text[:strings.Index(text, `{"table":"contacts"`)], "before its end"},
 		{"without the last line", strings.TrimSuffix(text, "{\"civgate\":\"end\"}\n"), "before its end"},

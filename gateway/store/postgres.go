@@ -223,6 +223,7 @@ type postgresWriter struct {
 	pool   *pgxpool.Pool
 	closed atomic.Bool
 	ids    idPool
+	names  eventNames
 	grown  atomic.Int64 // rows with keys that this process has committed
 
 	sweeping sync.Mutex
@@ -296,6 +297,7 @@ func (w *postgresWriter) once(ctx context.Context, fn func(t *postgresTx) error)
 	}
 	committed = true
 	w.grown.Add(t.grown)
+	w.names.learn(t.noted)
 	return nil
 }
 
@@ -334,6 +336,7 @@ func (w *postgresWriter) begin(ctx context.Context) (*pgxpool.Conn, pgx.Tx, erro
 			return nil, nil, unavailable(cannotServe, fmt.Errorf("begin: %w", err))
 		}
 		w.pool.Reset()
+		w.names.forget()
 	}
 }
 
@@ -376,8 +379,9 @@ const plansOf = "plans"
 // undo rolls back; a connection that cannot is closed, which does the same.
 func (w *postgresWriter) undo(ctx context.Context, t *postgresTx) {
 	// Ids of blocks whose taking is not durable could be given out again after a
-	// crash of the server.
+	// crash of the server. And the server may be another one now.
 	w.ids.drop()
+	w.names.forget()
 	sure, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 	defer cancel()
 	if err := t.tx.Rollback(sure); err != nil {
@@ -470,6 +474,16 @@ func (w *postgresWriter) addAPIKey(ctx context.Context, id gateway.WorkspaceID, 
 			return err
 		}
 		return t.insertKey(id, k)
+	})
+}
+
+func (w *postgresWriter) deleteAPIKey(ctx context.Context, id gateway.WorkspaceID, kind gateway.KeyKind, secret string) error {
+	return w.transact(ctx, func(t *postgresTx) error {
+		n, err := t.exec(`DELETE FROM api_keys WHERE kind = $1 AND secret = $2 AND workspace_id = $3`, string(kind), secret, int64(id))
+		if err == nil && n == 0 {
+			err = notFound("key")
+		}
+		return err
 	})
 }
 

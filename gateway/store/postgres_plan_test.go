@@ -94,7 +94,9 @@ func fillPostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, n int) {
 		for i := range n {
 			x := &gateway.Contact{ID: gateway.ContactID(first + int64(i)), CustomID: fmt.Sprint("u", i), EmailKey: fmt.Sprint("e", i)}
 			x.Attributes.Set("phone_number", gateway.Value{Type: gateway.TypeText, Raw: fmt.Sprintf(`"p%d"`, i)})
-			c.NewContacts = append(c.NewContacts, x)
+			alias := &gateway.Contact{ID: x.ID + 1<<40, MergedInto: x.ID}
+			c.NewContacts = append(c.NewContacts, x, alias)
+			c.Merges = append(c.Merges, gateway.Merge{WinnerID: x.ID, LoserID: alias.ID})
 			c.NewKeys = append(c.NewKeys, gateway.VisitorKey{Key: fmt.Sprint("k", i), ContactID: x.ID})
 			y := &gateway.Company{ID: gateway.CompanyID(company + int64(i)), CustomID: fmt.Sprint("c", i), Name: "same name"}
 			z := &gateway.Company{ID: gateway.CompanyID(company+int64(i)) + 1<<40, Name: fmt.Sprint("n", i)}
@@ -196,6 +198,24 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 		},
 		func(tx gateway.Tx) error {
 			return tx.Save(w, &gateway.Changes{Visits: 1, VisitsAt: moment(1), PageViews: []gateway.PageView{{ContactID: c, At: moment(1)}}})
+		},
+		func(tx gateway.Tx) error {
+			_, _, err := tx.AddEvent(w, gateway.Event{ContactID: c, Kind: gateway.EventCustom, Name: fmt.Sprint("n", round), At: moment(1)})
+			return err
+		},
+		func(tx gateway.Tx) error {
+			gone := gateway.ContactID(30 + 2*round)
+			if err := tx.Save(w, &gateway.Changes{Contacts: []*gateway.Contact{{ID: gone + 1, MergedInto: gone}}}); err != nil {
+				return err
+			}
+			return tx.Save(w, &gateway.Changes{DeletedContacts: []gateway.ContactID{gone}})
+		},
+		func(tx gateway.Tx) error {
+			gone := gateway.CompanyID(20 + round)
+			if round == 2 {
+				gone = 1 // with all its employees; the other statements are done with it
+			}
+			return tx.Save(w, &gateway.Changes{DeletedCompanies: []gateway.CompanyID{gone}})
 		},
 	} {
 		err := s.Update(ctx, call)

@@ -96,6 +96,7 @@ var (
 		" JOIN memberships AS t ON t.workspace_id = u.workspace_id AND t.contact_id = u.contact_id AND t.company_id = u.company_id AND t.until >= u.until"
 	insertPageViews = insertRows("page_views", "contact_id bigint, at bigint, visitor_key?, url?, path?, title?, referrer?")
 	insertEvents    = insertRows("events", "contact_id bigint, at bigint, visitor_key?, kind, name, data?")
+	insertNames     = insertRows("event_names", "kind, name, first_at bigint") + " ON CONFLICT DO NOTHING"
 	insertMerges    = insertRows("merges", "at bigint, made_by, rule, winner_id bigint, loser_id bigint, contact_before, contact_after")
 )
 
@@ -119,6 +120,7 @@ type saving struct {
 	batch pgx.Batch
 
 	listed int                // by how many the contacts that are listed grow
+	closed int                // companies that were deleted
 	freed  []int64            // contacts whose custom id goes to another
 	ends   map[memberEnd]bool // of memberships that ended before
 }
@@ -131,7 +133,9 @@ type memberEnd struct {
 }
 
 // Save implements gateway.Tx: two round trips, one if nothing is there that has
-// to be looked up first. Rows are written in the order of their keys.
+// to be looked up first, and more if something is deleted. Rows are written in the
+// order of their keys. What goes goes first, so that its identifiers are free for
+// what comes; only keys that leave a deleted contact do so before.
 func (t *postgresTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if err := t.lock(ws); err != nil {
 		return err
@@ -141,7 +145,7 @@ func (t *postgresTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if err := s.lookUp(); err != nil {
 		return s.failed(err)
 	}
-	for _, step := range []func() error{s.defs, s.companies, s.contacts, s.keys, s.memberships, s.history, s.rest} {
+	for _, step := range []func() error{s.moveKeys, s.delete, s.defs, s.companies, s.contacts, s.keys, s.memberships, s.history, s.rest} {
 		if err := step(); err != nil {
 			return s.failed(err)
 		}
@@ -284,8 +288,8 @@ func (s *saving) contacts() error {
 			}
 		}
 	}
-	if s.listed != 0 || len(s.c.NewCompanies) > 0 {
-		s.write(1, "workspace", `UPDATE workspaces SET contacts = contacts + $2, companies = companies + $3 WHERE workspace_id = $1`, s.listed, len(s.c.NewCompanies))
+	if s.listed != 0 || len(s.c.NewCompanies) > 0 || s.closed > 0 {
+		s.write(1, "workspace", `UPDATE workspaces SET contacts = contacts + $2, companies = companies + $3 WHERE workspace_id = $1`, s.listed, len(s.c.NewCompanies)-s.closed)
 	}
 	return nil
 }
@@ -325,17 +329,22 @@ func contactArrays(xs []*gateway.Contact) []any {
 	}
 }
 
+// moveKeys gives stored keys to other contacts.
+func (s *saving) moveKeys() error {
+	if moved := s.c.MovedKeys; len(moved) > 0 {
+		s.write(len(moved), "visitor key", moveKeys,
+			column(moved, func(k *gateway.VisitorKey) string { return k.Key }),
+			column(moved, func(k *gateway.VisitorKey) int64 { return int64(k.ContactID) }))
+	}
+	return nil
+}
+
 func (s *saving) keys() error {
 	if fresh := s.c.NewKeys; len(fresh) > 0 {
 		s.write(-1, "", insertKeys,
 			column(fresh, func(k *gateway.VisitorKey) int64 { return int64(k.ContactID) }),
 			column(fresh, func(k *gateway.VisitorKey) int64 { return micros(k.CreatedAt) }),
 			column(fresh, func(k *gateway.VisitorKey) string { return k.Key }))
-	}
-	if moved := s.c.MovedKeys; len(moved) > 0 {
-		s.write(len(moved), "visitor key", moveKeys,
-			column(moved, func(k *gateway.VisitorKey) string { return k.Key }),
-			column(moved, func(k *gateway.VisitorKey) int64 { return int64(k.ContactID) }))
 	}
 	// A merged contact has no keys: those that the batch did not meet follow.
 	merged := map[gateway.ContactID]gateway.ContactID{}
@@ -436,6 +445,15 @@ func (s *saving) history() error {
 			column(events, func(e *gateway.Event) string { return string(e.Kind) }),
 			column(events, func(e *gateway.Event) string { return e.Name }),
 			column(events, func(e *gateway.Event) string { return e.Data }))
+		if missing := s.w.names.missing(s.ws, s.noted, s.c.Events); len(missing) > 0 {
+			s.write(-1, "", insertNames,
+				column(missing, func(e *namedEvent) string { return string(e.kind) }),
+				column(missing, func(e *namedEvent) string { return e.name }),
+				column(missing, func(e *namedEvent) int64 { return e.at }))
+			for i := range missing {
+				s.noted.note(s.ws, missing[i].kind, missing[i].name)
+			}
+		}
 	}
 	if merges := s.c.Merges; len(merges) > 0 {
 		s.write(-1, "", insertMerges,

@@ -23,6 +23,7 @@ type postgresTx struct {
 	locked []gateway.WorkspaceID
 	blocks int64 // blocks of ids to take next
 	grown  int64 // rows with keys that were added
+	noted  namesNoted
 	// err is the first failure. The server takes nothing more after it.
 	err   error
 	stale bool // the connection leads to the wrong server
@@ -496,6 +497,36 @@ func (t *postgresTx) ContactKeys(ws gateway.WorkspaceID, id gateway.ContactID) (
 	return keys, err
 }
 
+// AddEvent implements gateway.Tx.
+func (t *postgresTx) AddEvent(ws gateway.WorkspaceID, e gateway.Event) (id int64, first bool, err error) {
+	if err := t.lock(ws); err != nil {
+		return 0, false, err
+	}
+	text := addEvent
+	missing := t.w.names.missing(ws, t.noted, []gateway.Event{e})
+	if len(missing) > 0 {
+		text = addNamedEvent
+	}
+	err = t.scan([]any{&id, &first}, text, int64(ws), int64(e.ContactID), micros(e.At), e.Key, string(e.Kind), e.Name, e.Data)
+	if err != nil {
+		return 0, false, fmt.Errorf("add event: %w", err)
+	}
+	if len(missing) > 0 {
+		t.noted.note(ws, e.Kind, e.Name)
+	}
+	return id, first, nil
+}
+
+const (
+	addEvent = `INSERT INTO events (workspace_id, contact_id, at, visitor_key, kind, name, data) VALUES ($1, $2, $3, NULLIF($4::text, ''), $5, $6, NULLIF($7::text, ''))
+		RETURNING id, false`
+	addNamedEvent = `WITH named AS (
+			INSERT INTO event_names (workspace_id, kind, name, first_at) VALUES ($1, $5, $6, $3) ON CONFLICT DO NOTHING RETURNING 1
+		)
+		INSERT INTO events (workspace_id, contact_id, at, visitor_key, kind, name, data) VALUES ($1, $2, $3, NULLIF($4::text, ''), $5, $6, NULLIF($7::text, ''))
+		RETURNING id, EXISTS (SELECT 1 FROM named)`
+)
+
 // idSequences are the sequences of the kinds of ids.
 var idSequences = map[gateway.IDKind]string{
 	gateway.IDContact:   "contact_ids",
@@ -536,8 +567,8 @@ func (t *postgresTx) NextIDs(kind gateway.IDKind, n int) (int64, error) {
 }
 
 func (t *postgresTx) insertKey(ws gateway.WorkspaceID, k gateway.APIKey) error {
-	_, err := t.exec(`INSERT INTO api_keys (workspace_id, kind, secret, created_at) VALUES ($1, $2, $3, $4)`,
-		int64(ws), string(k.Kind), k.Secret, micros(k.CreatedAt))
+	_, err := t.exec(`INSERT INTO api_keys (workspace_id, kind, secret, name, scope, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		int64(ws), string(k.Kind), k.Secret, k.Name, string(k.Scope), micros(k.CreatedAt))
 	return err
 }
 

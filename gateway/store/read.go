@@ -161,17 +161,41 @@ func scanWorkspace(rows *sql.Rows) (*gateway.Workspace, error) {
 	return &w, nil
 }
 
+// apiKeySelect reads what scanAPIKey scans.
+const apiKeySelect = `SELECT workspace_id, kind, secret, name, scope, created_at FROM api_keys`
+
+func scanAPIKey(rows *sql.Rows) (k gateway.APIKey, err error) {
+	var created int64
+	err = rows.Scan(&k.WorkspaceID, &k.Kind, &k.Secret, &k.Name, &k.Scope, &created)
+	k.CreatedAt = moment(created)
+	return k, err
+}
+
+// APIKey implements gateway.Reader.
+func (r *reader) APIKey(ctx context.Context, kind gateway.KeyKind, secret string) (k gateway.APIKey, err error) {
+	err = r.view(ctx, "api key", func(tx *sql.Tx) error {
+		found := false
+		err := query(ctx, tx, func(rows *sql.Rows) (err error) {
+			found = true
+			k, err = scanAPIKey(rows)
+			return err
+		}, apiKeySelect+` WHERE kind = $1 AND secret = $2`, string(kind), secret)
+		if err == nil && !found {
+			err = notFound("key")
+		}
+		return err
+	})
+	return k, err
+}
+
 // APIKeys implements gateway.Reader: oldest first.
 func (r *reader) APIKeys(ctx context.Context, w gateway.WorkspaceID) (keys []gateway.APIKey, err error) {
 	err = r.view(ctx, "api keys", func(tx *sql.Tx) error {
 		return query(ctx, tx, func(rows *sql.Rows) error {
-			k := gateway.APIKey{WorkspaceID: w}
-			var created int64
-			err := rows.Scan(&k.Kind, &k.Secret, &created)
-			k.CreatedAt = moment(created)
+			k, err := scanAPIKey(rows)
 			keys = append(keys, k)
 			return err
-		}, `SELECT kind, secret, created_at FROM api_keys WHERE workspace_id = $1 ORDER BY created_at, kind, secret`, int64(w))
+		}, apiKeySelect+` WHERE workspace_id = $1 ORDER BY created_at, kind, secret`, int64(w))
 	})
 	return keys, err
 }
@@ -208,10 +232,12 @@ func (r *reader) AttributeDefs(ctx context.Context, w gateway.WorkspaceID) (defs
 	return defs, err
 }
 
-// contactSelect reads what scanContactRow scans.
-const contactSelect = `SELECT c.id, COALESCE(c.custom_id, ''), COALESCE(c.email, c.email_key, ''), COALESCE(c.email_key, ''),
+// contactFields are what scanContactRow scans.
+const contactFields = `SELECT c.id, COALESCE(c.custom_id, ''), COALESCE(c.email, c.email_key, ''), COALESCE(c.email_key, ''),
 	COALESCE(c.name, ''), COALESCE(c.phone_number, ''), COALESCE(c.status, ''), c.attributes, COALESCE(c.visitor_key, ''),
-	c.fingerprint, COALESCE(c.last_ip, ''), c.created_at, c.updated_at, c.merged_into FROM contacts c`
+	c.fingerprint, COALESCE(c.last_ip, ''), c.created_at, c.updated_at, c.merged_into`
+
+const contactSelect = contactFields + ` FROM contacts c`
 
 // contactByIdentifier takes workspace, value and kind.
 const contactByIdentifier = contactSelect + ` JOIN identifiers i ON i.contact_id = c.id AND i.workspace_id = c.workspace_id
@@ -614,66 +640,76 @@ func (r *reader) Merges(ctx context.Context, w gateway.WorkspaceID, id gateway.C
 	return merges[:min(len(merges), limit)], err
 }
 
-const companySelect = `SELECT c.id, COALESCE(c.custom_id, ''), c.name, c.attributes, c.created_at, c.updated_at FROM companies c`
+const (
+	companyFields = `SELECT c.id, COALESCE(c.custom_id, ''), c.name, c.attributes, c.created_at, c.updated_at`
+	companySelect = companyFields + ` FROM companies c`
+)
 
 // companies reads the views of what a query that starts with companySelect
 // finds.
 func (r *reader) companies(ctx context.Context, op string, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.CompanyView, err error) {
 	err = r.view(ctx, op, func(tx *sql.Tx) error {
-		byID := map[int64]*gateway.CompanyView{}
-		var ids []int64
-		err := query(ctx, tx, func(rows *sql.Rows) error {
-			v := &gateway.CompanyView{Company: gateway.Company{WorkspaceID: w}}
-			var attributes string
-			var created, updated int64
-			err := rows.Scan(&v.ID, &v.CustomID, &v.Name, &attributes, &created, &updated)
-			if err != nil {
-				return err
-			}
-			v.CreatedAt, v.UpdatedAt = moment(created), moment(updated)
-			if v.Attributes, err = joinBag(attributes, [len(columnAttributes)]string{}); err != nil {
-				return fmt.Errorf("company %d: %w", v.ID, err)
-			}
-			views, ids, byID[int64(v.ID)] = append(views, v), append(ids, int64(v.ID)), v
-			return nil
-		}, text, args...)
-		if err != nil {
-			return err
-		}
-		for part := range slices.Chunk(ids, maxAliases) {
-			err := query(ctx, tx, func(rows *sql.Rows) error {
-				var id, n int64
-				err := rows.Scan(&id, &n)
-				byID[id].EmployeesCount = n
-				return err
-			}, `WITH `+wanted(len(part))+` SELECT m.company_id, count(*) FROM wanted w CROSS JOIN memberships m
-				WHERE m.workspace_id = w.workspace_id AND m.company_id = w.id AND m.until = 0 GROUP BY m.company_id`, params(w, part)...)
-			if err != nil {
-				return err
-			}
-			var b strings.Builder
-			for i := range part {
-				if i > 0 {
-					b.WriteString(" UNION ALL ")
-				}
-				fmt.Fprintf(&b, `SELECT * FROM (SELECT company_id, contact_id FROM memberships WHERE workspace_id = $1 AND company_id = $%d AND until = 0
-					ORDER BY since DESC, contact_id DESC LIMIT %d) AS m%d`, i+2, gateway.MaxEmployees, i)
-			}
-			err = query(ctx, tx, func(rows *sql.Rows) error {
-				var company int64
-				var contact gateway.ContactID
-				err := rows.Scan(&company, &contact)
-				byID[company].Employees = append(byID[company].Employees, contact)
-				return err
-			}, b.String(), params(w, part)...)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		views, err = companyViews(ctx, tx, w, text, args...)
+		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	return views, nil
+}
+
+// companyViews runs a query that starts with companyFields and adds the
+// employees: two queries for up to maxAliases companies.
+func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.CompanyView, err error) {
+	byID := map[int64]*gateway.CompanyView{}
+	var ids []int64
+	err = query(ctx, tx, func(rows *sql.Rows) error {
+		v := &gateway.CompanyView{Company: gateway.Company{WorkspaceID: w}}
+		var attributes string
+		var created, updated int64
+		err := rows.Scan(&v.ID, &v.CustomID, &v.Name, &attributes, &created, &updated)
+		if err != nil {
+			return err
+		}
+		v.CreatedAt, v.UpdatedAt = moment(created), moment(updated)
+		if v.Attributes, err = joinBag(attributes, [len(columnAttributes)]string{}); err != nil {
+			return fmt.Errorf("company %d: %w", v.ID, err)
+		}
+		views, ids, byID[int64(v.ID)] = append(views, v), append(ids, int64(v.ID)), v
+		return nil
+	}, text, args...)
+	if err != nil {
+		return nil, err
+	}
+	for part := range slices.Chunk(ids, maxAliases) {
+		err := query(ctx, tx, func(rows *sql.Rows) error {
+			var id, n int64
+			err := rows.Scan(&id, &n)
+			byID[id].EmployeesCount = n
+			return err
+		}, `WITH `+wanted(len(part))+` SELECT m.company_id, count(*) FROM wanted w CROSS JOIN memberships m
+			WHERE m.workspace_id = w.workspace_id AND m.company_id = w.id AND m.until = 0 GROUP BY m.company_id`, params(w, part)...)
+		if err != nil {
+			return nil, err
+		}
+		var b strings.Builder
+		for i := range part {
+			if i > 0 {
+				b.WriteString(" UNION ALL ")
+			}
+			fmt.Fprintf(&b, `SELECT * FROM (SELECT company_id, contact_id FROM memberships WHERE workspace_id = $1 AND company_id = $%d AND until = 0
+				ORDER BY since DESC, contact_id DESC LIMIT %d) AS m%d`, i+2, gateway.MaxEmployees, i)
+		}
+		err = query(ctx, tx, func(rows *sql.Rows) error {
+			var company int64
+			var contact gateway.ContactID
+			err := rows.Scan(&company, &contact)
+			byID[company].Employees = append(byID[company].Employees, contact)
+			return err
+		}, b.String(), params(w, part)...)
+		if err != nil {
+			return nil, err
+		}
 	}
 	return views, nil
 }

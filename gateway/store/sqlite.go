@@ -143,6 +143,7 @@ type sqliteWriter struct {
 	// ids caches the table sequences: the next id of each kind. It is filled by
 	// the first use after a start, a rollback, or a change by another process.
 	ids          map[gateway.IDKind]int64
+	names        eventNames
 	dataVersion  int64
 	sweep        sweep  // where forgetMessages stopped
 	unsaved      int    // pages in the log
@@ -296,6 +297,7 @@ func (w *sqliteWriter) begin() error {
 	if version != w.dataVersion {
 		w.dataVersion = version
 		clear(w.ids)
+		w.names.forget()
 	}
 	return nil
 }

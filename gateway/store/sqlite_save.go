@@ -40,6 +40,7 @@ var (
 	defsTable        = newTable("attribute_defs", "", "workspace_id", "entity", "name", "id", "label", "type", "description", "created_at")
 	pageViewsTable   = newTable("page_views", "", "workspace_id", "contact_id", "at", "visitor_key", "url", "path", "title", "referrer")
 	eventsTable      = newTable("events", "", "workspace_id", "contact_id", "at", "visitor_key", "kind", "name", "data")
+	eventNamesTable  = newTable("event_names", " ON CONFLICT DO NOTHING", "workspace_id", "kind", "name", "first_at")
 	messagesTable    = newTable("messages", " ON CONFLICT DO NOTHING", "workspace_id", "id", "claimed_at")
 )
 
@@ -65,13 +66,15 @@ func (w *sqliteWriter) insert(t *table, n int, row func(s *stmt, i int)) error {
 }
 
 // Save implements gateway.Tx. Slices of c are sorted by the key of their table,
-// because neighbours are cheap to insert after each other.
+// because neighbours are cheap to insert after each other. What goes goes first,
+// so that its identifiers are free for what comes; only keys that leave a deleted
+// contact do so before.
 func (t *sqliteTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if t.err != nil {
 		return t.err
 	}
 	for _, step := range []func(gateway.WorkspaceID, *gateway.Changes) error{
-		t.saveDefs, t.saveCompanies, t.saveContacts, t.saveMemberships, t.saveHistory, t.saveRest,
+		t.moveKeys, t.deleteContacts, t.deleteCompanies, t.saveDefs, t.saveCompanies, t.saveContacts, t.saveMemberships, t.saveHistory, t.saveRest,
 	} {
 		if err := step(ws, c); err != nil {
 			return t.failed("save", err)
@@ -322,8 +325,18 @@ func (t *sqliteTx) dropIdentifier(ws gateway.WorkspaceID, i identifier) error {
 	return s.run()
 }
 
-// saveKeys writes visitor keys; the identifiers of new ones are left to
-// saveContacts.
+// moveKeys gives stored keys to other contacts.
+func (t *sqliteTx) moveKeys(ws gateway.WorkspaceID, c *gateway.Changes) error {
+	for i := range c.MovedKeys {
+		if err := t.moveKey(ws, c.MovedKeys[i].Key, c.MovedKeys[i].ContactID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// saveKeys writes new visitor keys, whose identifiers are left to saveContacts,
+// and moves those of merged contacts.
 func (t *sqliteTx) saveKeys(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if len(c.NewKeys) > 0 {
 		keys := make([]*gateway.VisitorKey, len(c.NewKeys))
@@ -339,11 +352,6 @@ func (t *sqliteTx) saveKeys(ws gateway.WorkspaceID, c *gateway.Changes) error {
 			s.text(k.Key)
 		})
 		if err != nil {
-			return err
-		}
-	}
-	for i := range c.MovedKeys {
-		if err := t.moveKey(ws, c.MovedKeys[i].Key, c.MovedKeys[i].ContactID); err != nil {
 			return err
 		}
 	}
@@ -526,16 +534,12 @@ func (t *sqliteTx) saveHistory(ws gateway.WorkspaceID, c *gateway.Changes) error
 		events := slices.Clone(c.Events)
 		slices.SortStableFunc(events, func(a, b gateway.Event) int { return cmp.Compare(a.ContactID, b.ContactID) })
 		err := t.w.insert(eventsTable, len(events), func(s *stmt, i int) {
-			e := &events[i]
-			s.int(int64(ws))
-			s.int(int64(e.ContactID))
-			s.int(micros(e.At))
-			s.optional(e.Key)
-			s.text(string(e.Kind))
-			s.text(e.Name)
-			s.optional(e.Data)
+			bindEvent(s, ws, &events[i])
 		})
 		if err != nil {
+			return err
+		}
+		if err := t.saveEventNames(ws, t.w.names.missing(ws, t.noted, c.Events)); err != nil {
 			return err
 		}
 	}
@@ -558,6 +562,33 @@ func (t *sqliteTx) saveHistory(ws gateway.WorkspaceID, c *gateway.Changes) error
 		}
 	}
 	return nil
+}
+
+// saveEventNames writes names that may be in the table already.
+func (t *sqliteTx) saveEventNames(ws gateway.WorkspaceID, missing []namedEvent) error {
+	err := t.w.insert(eventNamesTable, len(missing), func(s *stmt, i int) {
+		s.int(int64(ws))
+		s.text(string(missing[i].kind))
+		s.text(missing[i].name)
+		s.int(missing[i].at)
+	})
+	if err != nil {
+		return err
+	}
+	for i := range missing {
+		t.noted.note(ws, missing[i].kind, missing[i].name)
+	}
+	return nil
+}
+
+func bindEvent(s *stmt, ws gateway.WorkspaceID, e *gateway.Event) {
+	s.int(int64(ws))
+	s.int(int64(e.ContactID))
+	s.int(micros(e.At))
+	s.optional(e.Key)
+	s.text(string(e.Kind))
+	s.text(e.Name)
+	s.optional(e.Data)
 }
 
 func (t *sqliteTx) saveRest(ws gateway.WorkspaceID, c *gateway.Changes) error {

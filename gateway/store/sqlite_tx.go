@@ -9,8 +9,9 @@ import (
 // sqliteTx is a gateway.Tx. Between begin and commit it holds the writer's
 // turn.
 type sqliteTx struct {
-	w   *sqliteWriter
-	buf []byte
+	w     *sqliteWriter
+	buf   []byte
+	noted namesNoted
 	// err is the first failure of a write. It fails the whole transaction, and
 	// every later write at once: the engine may have ended the transaction, and
 	// what came then would be written by itself.
@@ -18,13 +19,17 @@ type sqliteTx struct {
 }
 
 func (w *sqliteWriter) update(ctx context.Context, fn func(gateway.Tx) error) error {
-	return w.transact(ctx, func() error {
-		t := &sqliteTx{w: w}
+	t := &sqliteTx{w: w}
+	err := w.transact(ctx, func() error {
 		if err := fn(t); err != nil {
 			return err
 		}
 		return t.err
 	})
+	if err == nil {
+		w.names.learn(t.noted)
+	}
+	return err
 }
 
 // failed notes and translates the failure of a write.
@@ -100,6 +105,44 @@ func (t *sqliteTx) InboxPosition(node string) (seq int64, err error) {
 // Confirm implements gateway.Tx: this process alone writes here.
 func (t *sqliteTx) Confirm(gateway.WorkspaceID, []gateway.Ref, []gateway.Identity) error {
 	return t.err
+}
+
+// AddEvent implements gateway.Tx.
+func (t *sqliteTx) AddEvent(ws gateway.WorkspaceID, e gateway.Event) (id int64, first bool, err error) {
+	if t.err != nil {
+		return 0, false, t.err
+	}
+	id, first, err = t.addEvent(ws, &e)
+	if err != nil {
+		return 0, false, t.failed("add event", err)
+	}
+	return id, first, nil
+}
+
+func (t *sqliteTx) addEvent(ws gateway.WorkspaceID, e *gateway.Event) (id int64, first bool, err error) {
+	s, err := t.w.stmt(eventsTable.sql[len(rowCounts)-1] + ` RETURNING id`)
+	if err != nil {
+		return 0, false, err
+	}
+	bindEvent(s, ws, e)
+	for {
+		row, err := s.step()
+		if err != nil {
+			return 0, false, err
+		}
+		if !row {
+			break
+		}
+		id = s.columnInt(0)
+	}
+	missing := t.w.names.missing(ws, t.noted, []gateway.Event{*e})
+	if len(missing) == 0 {
+		return id, false, nil
+	}
+	if err := t.saveEventNames(ws, missing); err != nil {
+		return 0, false, err
+	}
+	return id, t.w.engine.changes() > 0, nil
 }
 
 // SetInboxPosition implements gateway.Tx.

@@ -46,13 +46,15 @@ func (w *sqliteWriter) createWorkspace(ctx context.Context, ws gateway.Workspace
 }
 
 func (w *sqliteWriter) insertKey(ws int64, k gateway.APIKey) error {
-	s, err := w.stmt(`INSERT INTO api_keys (workspace_id, kind, secret, created_at) VALUES (?, ?, ?, ?)`)
+	s, err := w.stmt(`INSERT INTO api_keys (workspace_id, kind, secret, name, scope, created_at) VALUES (?, ?, ?, ?, ?, ?)`)
 	if err != nil {
 		return err
 	}
 	s.int(ws)
 	s.text(string(k.Kind))
 	s.text(k.Secret)
+	s.text(k.Name)
+	s.text(string(k.Scope))
 	s.int(micros(k.CreatedAt))
 	return s.run()
 }
@@ -63,6 +65,25 @@ func (w *sqliteWriter) addAPIKey(ctx context.Context, id gateway.WorkspaceID, k 
 			return err
 		}
 		return w.insertKey(int64(id), k)
+	})
+}
+
+func (w *sqliteWriter) deleteAPIKey(ctx context.Context, id gateway.WorkspaceID, kind gateway.KeyKind, secret string) error {
+	return w.transact(ctx, func() error {
+		s, err := w.stmt(`DELETE FROM api_keys WHERE kind = ? AND secret = ? AND workspace_id = ?`)
+		if err != nil {
+			return err
+		}
+		s.text(string(kind))
+		s.text(secret)
+		s.int(int64(id))
+		if err := s.run(); err != nil {
+			return err
+		}
+		if w.engine.changes() == 0 {
+			return notFound("key")
+		}
+		return nil
 	})
 }
 

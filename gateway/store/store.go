@@ -30,6 +30,7 @@ type writer interface {
 	createWorkspace(ctx context.Context, w gateway.Workspace, keys []gateway.APIKey) (gateway.WorkspaceID, error)
 	addAgent(ctx context.Context, a gateway.Agent) error
 	addAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error
+	deleteAPIKey(ctx context.Context, id gateway.WorkspaceID, kind gateway.KeyKind, secret string) error
 	updateSettings(ctx context.Context, id gateway.WorkspaceID, s gateway.Settings) error
 	dropQuarantined(ctx context.Context, w gateway.WorkspaceID, id int64) error
 	forgetMessages(ctx context.Context, before time.Time, limit int) (int, error)
@@ -127,14 +128,44 @@ func (s *Store) Exclusively(ctx context.Context, fn func() error) error {
 // CreateWorkspace makes a workspace with its keys; see gateway.Store. The id and
 // the workspace of the keys are set by the store.
 func (s *Store) CreateWorkspace(ctx context.Context, w gateway.Workspace, keys ...gateway.APIKey) (gateway.WorkspaceID, error) {
-	id, err := s.writer.createWorkspace(ctx, w, keys)
+	stored := make([]gateway.APIKey, len(keys))
+	for i, k := range keys {
+		var err error
+		if stored[i], err = storedKey(k); err != nil {
+			return 0, err
+		}
+	}
+	id, err := s.writer.createWorkspace(ctx, w, stored)
 	return id, translate("create workspace", err)
+}
+
+// storedKey is a key as it is kept: a REST token that says nothing of its scope
+// may do everything, a widget key has none. Another scope is a CodeInvalid.
+func storedKey(k gateway.APIKey) (gateway.APIKey, error) {
+	switch {
+	case k.Kind != gateway.KeyREST:
+		k.Scope = ""
+	case k.Scope == "":
+		k.Scope = gateway.ScopeAdmin
+	case !k.Scope.Includes(gateway.ScopeRead):
+		return k, &gateway.Error{Code: gateway.CodeInvalid, Field: "scope", Message: fmt.Sprintf("there is no scope %.40q: use read, write or admin", k.Scope)}
+	}
+	return k, nil
 }
 
 // AddAPIKey gives a workspace another key, CodeNotFound if there is no such
 // workspace; see gateway.Store. The workspace of the key is set by the store.
 func (s *Store) AddAPIKey(ctx context.Context, id gateway.WorkspaceID, k gateway.APIKey) error {
-	return translate("add key", s.writer.addAPIKey(ctx, id, k))
+	stored, err := storedKey(k)
+	if err != nil {
+		return err
+	}
+	return translate("add key", s.writer.addAPIKey(ctx, id, stored))
+}
+
+// DeleteAPIKey revokes a key of a workspace; see gateway.Store.
+func (s *Store) DeleteAPIKey(ctx context.Context, id gateway.WorkspaceID, kind gateway.KeyKind, secret string) error {
+	return translate("delete key", s.writer.deleteAPIKey(ctx, id, kind, secret))
 }
 
 // AddAgent gives a workspace another agent, CodeNotFound if there is no such

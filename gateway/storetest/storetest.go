@@ -55,6 +55,12 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"memberships end and restart", testMembershipLife},
 		{"primary membership", testPrimary},
 		{"employees", testEmployees},
+		{"keys with names and scopes", testAPIKey},
+		{"members", testMembers},
+		{"conditions", testConditions},
+		{"find by fields", testFindFields},
+		{"find in pages", testFindPages},
+		{"find as a model does", testFindProperty},
 		{"attribute definitions", testDefs},
 		{"messages", testMessages},
 		{"forgetting messages", testForgetMessages},
@@ -68,6 +74,17 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"large batch", testLargeBatch},
 		{"concurrency", testConcurrency},
 		{"ended context", testEndedContext},
+		{"deleted keys of the API", testDeleteAPIKey},
+		{"deleted contacts", testDeleteContact},
+		{"deleted contacts that are not there", testDeleteContactMissing},
+		{"deleted aliases", testDeleteAlias},
+		{"deleting makes room", testDeleteMakesRoom},
+		{"deleting a long history", testDeleteLongHistory},
+		{"deleted companies", testDeleteCompany},
+		{"added events", testAddEvent},
+		{"names of events after a rollback", testEventNamesRollback},
+		{"names of events at once", testEventNamesAtOnce},
+		{"life", testLife},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -211,7 +228,7 @@ func must[T any](t *testing.T) func(v T, err error) T {
 func testWorkspaces(t *testing.T, b *bundle) {
 	settings := gateway.Settings{Origins: []string{"acme.test"}, VerifyIdentity: true, IdentitySecret: "s"}
 	widget := gateway.APIKey{Kind: gateway.KeyWidget, Secret: "A1B2C3", CreatedAt: start}
-	rest := gateway.APIKey{Kind: gateway.KeyREST, Secret: strings.Repeat("ab", 32), CreatedAt: at(1)}
+	rest := gateway.APIKey{Kind: gateway.KeyREST, Secret: strings.Repeat("ab", 32), Scope: gateway.ScopeAdmin, CreatedAt: at(1)}
 	id := must[gateway.WorkspaceID](t)(b.CreateWorkspace(b.ctx, gateway.Workspace{Name: "Zażółć 株式会社", CreatedAt: at(3), Settings: settings}, widget, rest))
 	if id == 0 || id == b.w {
 		t.Fatalf("id of the new workspace is %d, that of the first %d", id, b.w)

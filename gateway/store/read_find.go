@@ -1,0 +1,499 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"civgate/gateway"
+)
+
+// This file finds contacts and companies by conditions; read_match.go says
+// what meets one.
+//
+// Decisions
+//
+//   - Conditions are decided in Go, on the columns that they need of one row after
+//     another; SQL only narrows down which rows come. So both databases give the
+//     same answer, whatever they think of JSON, of numbers and of the case of
+//     letters, and no name of an attribute is ever a part of a statement. What narrows
+//     may let too much pass, never too little.
+//   - An identifier that must be equal leads: then only the rows that it finds are
+//     looked at. Anything else goes through the list, newest first, in statements
+//     that each look for a bounded number of rows, until the page is full.
+//   - Patterns are compared in lower case where the case doesn't matter: LIKE of
+//     SQLite knows no other way, that of PostgreSQL tells cases apart.
+
+const (
+	// maxConditions bounds a query.
+	maxConditions = 50
+	// maxPattern is the length in bytes up to which a pattern narrows: SQLite takes
+	// 50,000, and what is longer than any value finds nothing anyway.
+	maxPattern = 4096
+	// maxCandidates bounds the rows that one statement returns.
+	maxCandidates = 4096
+)
+
+// finder is a gateway.Query made ready for one table.
+type finder struct {
+	from  string // FROM and what joins the tables in it
+	where strings.Builder
+	args  []any // the first is the workspace
+	// listed tells that args 2 and 3 are the place where a page starts and its
+	// length; else the statement finds one row at most.
+	listed bool
+	order  string // the column of the id by which the list goes
+	never  bool   // the conditions can't be met
+
+	columns []string // of a row, behind its id, into dest
+	dest    []any
+	id      int64
+	checks  []func() (bool, error) // of the row in dest
+	keys    []*comparison          // what one of a contact's visitor keys must meet, for each
+}
+
+// lead is how an equal identifier finds contacts.
+type lead struct {
+	kind int
+	text string
+}
+
+// findContacts prepares a query for contacts.
+func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, error) {
+	f := &finder{args: []any{int64(w)}}
+	f.dest = []any{&f.id}
+	all, err := comparisons(where)
+	if err != nil {
+		return nil, err
+	}
+	first := f.leadContact(all)
+	for _, c := range all {
+		if c == first {
+			continue
+		}
+		switch c.field {
+		case "id":
+			f.number("c.id", c)
+		case "created_at", "updated_at":
+			f.time("c."+c.field, c)
+		case "custom_id":
+			f.text("c.custom_id", c)
+		case "email":
+			f.email(c)
+		case "key":
+			f.keys = append(f.keys, c)
+		case "phone_number":
+			// As a lead finds it; see leadContact.
+			if c.op == gateway.OpEqual {
+				f.text("c.phone_number", c)
+			} else {
+				f.attribute("c.phone_number", c)
+			}
+		case "name", "status":
+			f.attribute("c."+c.field, c)
+		default:
+			f.attribute("", c)
+		}
+	}
+	return f, nil
+}
+
+// leadContact chooses what finds the rows, and returns the condition that needs no
+// other look then, nil if there is none.
+//
+// A phone number is equal when it is the plain text that ContactsByPhone finds:
+// other values (a list, a text with quotes) are not among the identifiers.
+func (f *finder) leadContact(all []*comparison) *comparison {
+	var best *comparison
+	var by lead
+	// One row at most is better than some.
+	for _, c := range all {
+		if c.op != gateway.OpEqual {
+			continue
+		}
+		switch c.field {
+		case "id":
+			if id, err := strconv.ParseInt(c.value.Raw, 10, 64); err == nil && c.value.Type == gateway.TypeNumber {
+				f.from = "contacts c WHERE c.workspace_id = $1 AND c.merged_into = 0 AND c.id = " + f.arg(id)
+				return c
+			}
+		case "custom_id":
+			best, by = c, lead{kindCustomID, c.text}
+		case "key":
+			best, by = c, lead{kindKey, c.text}
+		case "email":
+			if best == nil {
+				best, by = c, lead{kindEmail, c.emailKey()}
+			}
+		case "phone_number":
+			if best == nil {
+				best, by = c, lead{kindPhone, c.text}
+			}
+		}
+	}
+	switch {
+	case best == nil:
+		f.from = "contacts c WHERE c.workspace_id = $1 AND c.merged_into = 0"
+		f.list("c.id")
+		return nil
+	case !best.isText || by.text == "" || !storable(by.text):
+		f.never = true
+		return best
+	}
+	f.from = "identifiers i CROSS JOIN contacts c WHERE i.workspace_id = $1 AND c.workspace_id = i.workspace_id AND c.id = i.contact_id AND c.merged_into = 0"
+	if by.kind == kindEmail || by.kind == kindPhone {
+		f.list("i.slot") // the contact's id
+	}
+	f.and("i.value = " + f.arg(by.text))
+	f.and("i.kind = " + f.arg(by.kind))
+	return best
+}
+
+// findCompanies prepares a query for companies.
+func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, error) {
+	f := &finder{args: []any{int64(w)}}
+	f.dest = []any{&f.id}
+	all, err := comparisons(where)
+	if err != nil {
+		return nil, err
+	}
+	f.from = "companies c WHERE c.workspace_id = $1"
+	var first *comparison
+	for _, c := range all {
+		if c.op != gateway.OpEqual {
+			continue
+		}
+		if id, err := strconv.ParseInt(c.value.Raw, 10, 64); c.field == "id" && err == nil && c.value.Type == gateway.TypeNumber {
+			f.from += " AND c.id = " + f.arg(id)
+			first = c
+			break
+		}
+		if c.field == "custom_id" {
+			if !c.isText || c.text == "" || !storable(c.text) {
+				f.never = true
+			}
+			f.from += " AND c.custom_id = " + f.arg(c.text)
+			first = c
+			break
+		}
+	}
+	if first == nil {
+		f.list("c.id")
+	}
+	for _, c := range all {
+		if c == first {
+			continue
+		}
+		switch c.field {
+		case "id":
+			f.number("c.id", c)
+		case "created_at", "updated_at":
+			f.time("c."+c.field, c)
+		case "custom_id", "name":
+			f.text("c."+c.field, c)
+		default:
+			f.attribute("", c)
+		}
+	}
+	return f, nil
+}
+
+// storable reports whether a database could hold the text.
+func storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+// list has the statement go through the ids in a column, the highest first.
+func (f *finder) list(column string) {
+	f.listed, f.order = true, column
+	f.and(column + " < " + f.arg(nil))
+	f.arg(nil) // the length of a page
+}
+
+// arg takes in a parameter and returns what stands for it.
+func (f *finder) arg(v any) string {
+	f.args = append(f.args, v)
+	return "$" + strconv.Itoa(len(f.args))
+}
+
+func (f *finder) and(condition string) {
+	f.where.WriteString(" AND ")
+	f.where.WriteString(condition)
+}
+
+// want asks for a column of the rows and returns where its value will be.
+func want[T int64 | string](f *finder, text string) *T {
+	for i, have := range f.columns {
+		if have == text {
+			return f.dest[i+1].(*T)
+		}
+	}
+	v := new(T)
+	f.columns, f.dest = append(f.columns, text), append(f.dest, v)
+	return v
+}
+
+func (f *finder) check(fn func() (bool, error)) { f.checks = append(f.checks, fn) }
+
+// orders are the operators that SQL has, too.
+var orders = map[gateway.Op]string{
+	gateway.OpEqual: " = ", gateway.OpGreater: " > ", gateway.OpAtLeast: " >= ", gateway.OpLess: " < ", gateway.OpAtMost: " <= ",
+}
+
+// number compares an integer column.
+func (f *finder) number(name string, c *comparison) {
+	sign, ok := orders[c.op]
+	if !ok || c.value.Type != gateway.TypeNumber {
+		f.never = true
+		return
+	}
+	if n, err := strconv.ParseInt(c.value.Raw, 10, 64); err == nil {
+		f.and(name + sign + f.arg(n))
+		return
+	}
+	if c.op == gateway.OpEqual {
+		f.never = true
+		return
+	}
+	v := want[int64](f, name)
+	f.check(func() (bool, error) { return c.number(strconv.FormatInt(*v, 10)), nil })
+}
+
+// time compares a column of a time; 0 is none.
+func (f *finder) time(name string, c *comparison) {
+	sign, ok := orders[c.op]
+	if !ok || !c.isTime {
+		f.never = true
+		return
+	}
+	f.and(name + sign + f.arg(c.when.UnixMicro()))
+	f.and(name + " <> 0")
+}
+
+// text compares a column that holds a text or nothing.
+func (f *finder) text(name string, c *comparison) {
+	if !c.isText || !storable(c.text) {
+		f.never = true
+		return
+	}
+	v := want[string](f, "COALESCE("+name+", '')")
+	if p, ok := c.pattern("", false); ok {
+		f.and(f.like(name, p))
+	}
+	f.check(func() (bool, error) { return *v != "" && c.plain(*v), nil })
+}
+
+// email compares an address as it was sent, or, to find an equal one, its key.
+func (f *finder) email(c *comparison) {
+	if c.op != gateway.OpEqual {
+		f.text("COALESCE(c.email, c.email_key)", c)
+		return
+	}
+	if !c.isText {
+		f.never = true
+		return
+	}
+	v, key := want[string](f, "COALESCE(c.email_key, '')"), c.emailKey()
+	f.check(func() (bool, error) { return key != "" && *v == key, nil })
+}
+
+// attribute compares a value in the bag, or the plain text in the column that
+// it may have instead.
+func (f *finder) attribute(name string, c *comparison) {
+	if !storable(c.field) || c.isText && !storable(c.text) {
+		f.never = true
+		return
+	}
+	quoted := string(appendName(nil, c.field))
+	bag := want[string](f, "c.attributes")
+	inBag, ok := c.pattern(quoted+":", true)
+	if name == "" {
+		if ok {
+			f.and(f.like("c.attributes", inBag))
+		}
+		f.check(func() (bool, error) {
+			raw, err := bagValue(*bag, quoted)
+			return raw != "" && c.json(raw), err
+		})
+		return
+	}
+	if inColumn, both := c.pattern("", false); both && ok {
+		f.and("(" + f.like(name, inColumn) + " OR " + f.like("c.attributes", inBag) + ")")
+	}
+	v := want[string](f, "COALESCE("+name+", '')")
+	f.check(func() (bool, error) {
+		if *v != "" {
+			return c.plain(*v), nil
+		}
+		raw, err := bagValue(*bag, quoted)
+		return raw != "" && c.json(raw), err
+	})
+}
+
+// pattern is what a column must be like.
+type pattern struct {
+	text  string
+	lower bool // the pattern is in lower case, the column has to be
+}
+
+// like writes that a column is like a pattern.
+func (f *finder) like(column string, p pattern) string {
+	if p.lower {
+		column = "lower(" + column + ")"
+	}
+	return column + " LIKE " + f.arg(p.text) + " ESCAPE '!'"
+}
+
+// FindContacts implements gateway.Reader.
+func (r *reader) FindContacts(ctx context.Context, w gateway.WorkspaceID, q gateway.Query) (views []*gateway.ContactView, err error) {
+	f, err := findContacts(w, q.Where)
+	if err != nil {
+		return nil, err
+	}
+	err = r.view(ctx, "find contacts", func(tx *sql.Tx) error {
+		ids, err := f.ids(ctx, tx, w, q)
+		if err != nil {
+			return err
+		}
+		var found []*gateway.Contact
+		for part := range slices.Chunk(ids, chunk) {
+			some, err := contacts(ctx, tx, w, `WITH `+wanted(len(part))+` `+contactFields+` FROM wanted w CROSS JOIN contacts c
+				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
+			if err != nil {
+				return err
+			}
+			found = append(found, some...)
+		}
+		views, err = contactViews(ctx, tx, w, found)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return views, nil
+}
+
+// FindCompanies implements gateway.Reader.
+func (r *reader) FindCompanies(ctx context.Context, w gateway.WorkspaceID, q gateway.Query) (views []*gateway.CompanyView, err error) {
+	f, err := findCompanies(w, q.Where)
+	if err != nil {
+		return nil, err
+	}
+	err = r.view(ctx, "find companies", func(tx *sql.Tx) error {
+		ids, err := f.ids(ctx, tx, w, q)
+		if err != nil {
+			return err
+		}
+		for part := range slices.Chunk(ids, chunk) {
+			some, err := companyViews(ctx, tx, w, `WITH `+wanted(len(part))+` `+companyFields+` FROM wanted w CROSS JOIN companies c
+				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
+			if err != nil {
+				return err
+			}
+			views = append(views, some...)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return views, nil
+}
+
+// ids finds the ids of a page, the highest first.
+func (f *finder) ids(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, q gateway.Query) (ids []int64, err error) {
+	limit := bounded(q.Limit)
+	if f.never || limit == 0 {
+		return nil, nil
+	}
+	text := "SELECT " + strings.Join(append([]string{"c.id"}, f.columns...), ", ") + " FROM " + f.from + f.where.String()
+	if f.listed {
+		text += " ORDER BY " + f.order + " DESC LIMIT $3"
+	}
+	most := maxCandidates
+	if len(f.keys) > 0 {
+		most = chunk // their keys are asked for in one statement
+	}
+	before := behind(q.Before)
+	for n := min(limit, most); ; n = min(4*n, most) {
+		if f.listed {
+			f.args[1], f.args[2] = before, n
+		}
+		last, seen := before, 0
+		var met []int64
+		err := query(ctx, tx, func(rows *sql.Rows) error {
+			if err := rows.Scan(f.dest...); err != nil {
+				return err
+			}
+			seen++
+			last = f.id
+			if f.id >= before || len(f.keys) == 0 && len(ids)+len(met) == limit {
+				return nil
+			}
+			for _, check := range f.checks {
+				if ok, err := check(); err != nil || !ok {
+					return f.damaged(err)
+				}
+			}
+			met = append(met, f.id)
+			return nil
+		}, text, f.args...)
+		if err != nil {
+			return nil, err
+		}
+		if met, err = f.withKeys(ctx, tx, w, met); err != nil {
+			return nil, err
+		}
+		ids = append(ids, met...)
+		if len(ids) >= limit {
+			return ids[:limit], nil
+		}
+		if !f.listed || seen < n {
+			return ids, nil
+		}
+		before = last
+	}
+}
+
+func (f *finder) damaged(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("row %d: %w", f.id, err)
+}
+
+// withKeys keeps those contacts that have a visitor key for each condition that
+// asks for one.
+func (f *finder) withKeys(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, ids []int64) ([]int64, error) {
+	if len(f.keys) == 0 || len(ids) == 0 {
+		return ids, nil
+	}
+	all := uint64(1)<<len(f.keys) - 1 // a bit for each condition
+	met := make(map[int64]uint64, len(ids))
+	err := query(ctx, tx, func(rows *sql.Rows) error {
+		var id int64
+		var key string
+		if err := rows.Scan(&id, &key); err != nil {
+			return err
+		}
+		for i, c := range f.keys {
+			if c.isText && c.plain(key) {
+				met[id] |= 1 << i
+			}
+		}
+		return nil
+	}, `WITH `+wanted(len(ids))+` SELECT k.contact_id, k.key FROM wanted w CROSS JOIN visitor_keys k
+		WHERE k.workspace_id = w.workspace_id AND k.contact_id = w.id`, params(w, ids)...)
+	if err != nil {
+		return nil, err
+	}
+	var kept []int64
+	for _, id := range ids {
+		if met[id] == all {
+			kept = append(kept, id)
+		}
+	}
+	return kept, nil
+}
