@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -100,6 +101,7 @@ func TestNoScans(t *testing.T) {
 		"InboxPosition":  func() error { _, err := r.InboxPosition(ctx, "n"); return err },
 		"WorkspaceByKey": func() error { _, err := r.WorkspaceByKey(ctx, gateway.KeyWidget, "k"); return err },
 		"Workspaces":     func() error { _, err := r.Workspaces(ctx); return err },
+		"APIKey":         func() error { _, err := r.APIKey(ctx, gateway.KeyWidget, "k"); return err },
 		"APIKeys":        func() error { _, err := r.APIKeys(ctx, w); return err },
 		"Agents":         func() error { _, err := r.Agents(ctx, w); return err },
 		"AttributeDefs":  func() error { _, err := r.AttributeDefs(ctx, w); return err },
@@ -120,9 +122,24 @@ func TestNoScans(t *testing.T) {
 		"Company":           func() error { _, err := r.Company(ctx, w, 1); return err },
 		"CompanyByCustomID": func() error { _, err := r.CompanyByCustomID(ctx, w, "c1"); return err },
 		"Companies":         func() error { _, err := r.Companies(ctx, w, 0, rows); return err },
-		"CountCompanies":    func() error { _, err := r.CountCompanies(ctx, w); return err },
-		"Visits":            func() error { _, err := r.Visits(ctx, w); return err },
-		"Quarantine":        func() error { _, err := r.Quarantine(ctx, w, rows); return err },
+		"Members":           func() error { _, err := r.Members(ctx, w, 1, gateway.MemberQuery{Limit: rows}); return err },
+		"FormerMembers": func() error {
+			_, err := r.Members(ctx, w, 1, gateway.MemberQuery{Former: true, BeforeSince: moment(9), BeforeContact: 9, Limit: rows})
+			return err
+		},
+		"FindContacts": func() error {
+			_, err := r.FindContacts(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{
+				{Field: "plan", Value: gateway.TextValue("pro")}, {Field: "key", Op: gateway.OpContains, Value: gateway.TextValue("k")},
+			}})
+			return err
+		},
+		"FindCompanies": func() error {
+			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{{Field: "name", Op: gateway.OpContains, Value: gateway.TextValue("")}}})
+			return err
+		},
+		"CountCompanies": func() error { _, err := r.CountCompanies(ctx, w); return err },
+		"Visits":         func() error { _, err := r.Visits(ctx, w); return err },
+		"Quarantine":     func() error { _, err := r.Quarantine(ctx, w, rows); return err },
 	}
 	for name, call := range calls {
 		if err := call(); err != nil {
@@ -160,20 +177,7 @@ func TestNoScans(t *testing.T) {
 		}
 	}
 	for text, n := range rec.queries {
-		args := make([]any, n)
-		for i := range args {
-			args[i] = 1
-		}
-		rows, err := s.reader.db.QueryContext(ctx, "EXPLAIN QUERY PLAN "+text, args...)
-		if err != nil {
-			t.Fatalf("%s: %v", text, err)
-		}
-		for rows.Next() {
-			var id, parent, unused int
-			var detail string
-			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
-				t.Fatal(err)
-			}
+		for _, detail := range planOf(t, s, text, n) {
 			if strings.HasPrefix(detail, "SCAN") && !harmless.MatchString(detail) {
 				t.Errorf("%s\n\t%s", text, detail)
 			}
@@ -182,9 +186,82 @@ func TestNoScans(t *testing.T) {
 				t.Errorf("%s\n\t%s", text, detail)
 			}
 		}
-		if err := rows.Err(); err != nil {
+	}
+
+	// What must be found by one search for just that, whatever else is asked. A
+	// search by workspace and id alone would pass for one above: it is how a list
+	// is read.
+	text := gateway.TextValue("x")
+	also := gateway.Condition{Field: "plan", Op: gateway.OpContains, Value: text}
+	members := "memberships USING INDEX memberships_former (company_id=? AND workspace_id=? AND (since,contact_id)<(?,?))"
+	for _, c := range []struct {
+		what, want string
+		call       func() error
+	}{
+		{"custom id", "i USING PRIMARY KEY (value=? AND kind=? AND workspace_id=?)", find(r, w, also, gateway.Condition{Field: "custom_id", Value: text})},
+		{"key", "i USING PRIMARY KEY (value=? AND kind=? AND workspace_id=?)", find(r, w, also, gateway.Condition{Field: "key", Value: text})},
+		{"e-mail", "i USING PRIMARY KEY (value=? AND kind=? AND workspace_id=? AND slot<?)", find(r, w, also, gateway.Condition{Field: "email", Value: text})},
+		{"phone number", "i USING PRIMARY KEY (value=? AND kind=? AND workspace_id=? AND slot<?)", find(r, w, also, gateway.Condition{Field: "phone_number", Value: text})},
+		{"id", "c USING INTEGER PRIMARY KEY (rowid=?)", find(r, w, also, gateway.Condition{Field: "id", Value: gateway.IntValue(1)})},
+		{"list", "c USING INDEX contacts_listed (workspace_id=? AND id<?)", find(r, w, also)},
+		{"company's custom id", "c USING INDEX companies_custom_id (custom_id=? AND workspace_id=?)", func() error {
+			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{also, {Field: "custom_id", Value: text}}})
+			return err
+		}},
+		{"list of companies", "c USING INDEX companies_listed (workspace_id=? AND id<?)", func() error {
+			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{also}})
+			return err
+		}},
+		{"members", strings.ReplaceAll(members, "former", "company"), calls["Members"]},
+		{"former members", members, calls["FormerMembers"]},
+	} {
+		rec.queries = map[string]int{}
+		if err := c.call(); err != nil {
+			t.Fatalf("%s: %v", c.what, err)
+		}
+		var all []string
+		for text, n := range rec.queries {
+			all = append(all, planOf(t, s, text, n)...)
+		}
+		if !slices.Contains(all, "SEARCH "+c.want) {
+			t.Errorf("%s: want SEARCH %s, got\n\t%s", c.what, c.want, strings.Join(all, "\n\t"))
+		}
+		if slices.ContainsFunc(all, func(detail string) bool { return strings.Contains(detail, "TEMP B-TREE") }) {
+			t.Errorf("%s sorts:\n\t%s", c.what, strings.Join(all, "\n\t"))
+		}
+	}
+}
+
+// find is a call of FindContacts.
+func find(r *Store, w gateway.WorkspaceID, where ...gateway.Condition) func() error {
+	return func() error {
+		_, err := r.FindContacts(context.Background(), w, gateway.Query{Where: where, Limit: 100})
+		return err
+	}
+}
+
+// planOf is how the engine would search for what a query with n parameters asks.
+func planOf(t *testing.T, s *Store, text string, n int) (details []string) {
+	t.Helper()
+	args := make([]any, n)
+	for i := range args {
+		args[i] = 1
+	}
+	rows, err := s.reader.db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+text, args...)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
 			t.Fatal(err)
 		}
-		rows.Close()
+		details = append(details, detail)
 	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return details
 }

@@ -112,7 +112,8 @@ func fillPostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, n int) {
 			z := &gateway.Company{ID: gateway.CompanyID(company+int64(i)) + 1<<40, Name: fmt.Sprint("n", i)}
 			c.NewCompanies = append(c.NewCompanies, y, z)
 			c.NewMemberships = append(c.NewMemberships, gateway.Membership{ContactID: x.ID, CompanyID: gateway.CompanyID(company), Since: moment(i + 1), Primary: true},
-				gateway.Membership{ContactID: x.ID, CompanyID: gateway.CompanyID(company) + 1, Since: moment(i + 1)})
+				gateway.Membership{ContactID: x.ID, CompanyID: gateway.CompanyID(company) + 1, Since: moment(i + 1)},
+				gateway.Membership{ContactID: x.ID, CompanyID: gateway.CompanyID(company), Since: moment(i + 1), Until: moment(i + 2)})
 			c.PageViews = append(c.PageViews, gateway.PageView{ContactID: x.ID, At: moment(i + 1)})
 			c.Events = append(c.Events, gateway.Event{ContactID: x.ID, At: moment(i + 1)})
 			ids[i][0], ids[i][1], ids[i][2] = byte(i>>8), byte(i), byte(w)
@@ -169,6 +170,39 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 	one("companies", err)
 	_, err = s.InboxPosition(ctx, "n1")
 	one("position", err)
+	_, err = s.APIKey(ctx, gateway.KeyWidget, "none")
+	one("key", err)
+	for _, where := range []gateway.Condition{
+		{Field: "custom_id", Value: gateway.TextValue("u7")}, {Field: "key", Value: gateway.TextValue("k7")}, {Field: "email", Value: gateway.TextValue("e7")},
+		{Field: "phone_number", Value: gateway.TextValue("p7")}, {Field: "id", Value: gateway.IntValue(18)}, {Field: "id", Op: gateway.OpLess, Value: gateway.IntValue(2000)},
+	} {
+		for _, before := range []int64{0, 1000} {
+			found, err := s.FindContacts(ctx, w, gateway.Query{Limit: 20, Before: before, Where: []gateway.Condition{where}})
+			one("find by "+where.Field, err)
+			if round > 0 && len(found) == 0 {
+				t.Fatalf("nobody found by %s", where.Field)
+			}
+		}
+	}
+	for _, where := range []gateway.Condition{{Field: "custom_id", Value: gateway.TextValue("c8")}, {Field: "id", Value: gateway.IntValue(17)}, {Field: "id", Op: gateway.OpGreater, Value: gateway.IntValue(0)}} {
+		_, err = s.FindCompanies(ctx, w, gateway.Query{Limit: 20, Where: []gateway.Condition{where}})
+		one("find companies", err)
+	}
+	company := gateway.CompanyID(1)
+	if all, err := s.CompanyByCustomID(ctx, w, "c0"); err == nil { // the one with all contacts
+		company = all.ID
+	} else {
+		one("company with all contacts", err)
+	}
+	for _, former := range []bool{false, true} {
+		for _, q := range []gateway.MemberQuery{{Former: former, Limit: 20}, {Former: former, Limit: 20, BeforeSince: moment(1500), BeforeContact: 1 << 40}} {
+			members, err := s.Members(ctx, w, company, q)
+			one("members", err)
+			if round > 0 && len(members) != 20 {
+				t.Fatalf("%d members", len(members))
+			}
+		}
+	}
 
 	for part, call := range []func(tx gateway.Tx) error{
 		func(tx gateway.Tx) error {
