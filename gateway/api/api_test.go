@@ -216,6 +216,7 @@ func (w *world) do(sc scenario) *httptest.ResponseRecorder {
 	}
 	rec := httptest.NewRecorder()
 	w.echo.ServeHTTP(rec, req)
+	checkExchange(w.t, w.echo, req, sc.body, rec)
 	return rec
 }
 

@@ -71,8 +71,9 @@ func operations() []operation {
 		for _, list := range [][2]string{{"events/", "Custom events of a contact"}, {"product_events/", "Product events of a contact"}, {"ping_hits/", "Page views of a contact"}} {
 			add(operation{method: get, path: kind.path + list[0], tag: tagEvents, summary: list[1] + ", newest first, " + kind.by, params: append(id, "limit", "page"), answer: "Page", notFound: true})
 		}
-		one(post, "events/", tagEvents, "Record an event", "EventInput", "EventAdded")
+		add(operation{method: post, path: kind.path + "events/", tag: tagEvents, summary: "Record an event, " + kind.by, params: id, body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
 		one(post, "set_primary_company/", tagEmployees, "Make one of the contact's companies the primary one", "CompanyRef", "Contact")
+		add(operation{method: post, path: kind.base + "merge/", tag: tagContacts, summary: "Make contacts part of another, " + kind.by, body: "Merge", answer: "Success", notFound: true})
 		add(operation{method: post, path: kind.base + "update_or_create/", tag: tagContacts, summary: "Change the contact that has the custom id, or make it", body: "ContactInput", answer: "UpdatedOrCreated"})
 		for _, method := range []string{put, post} {
 			add(operation{method: method, path: kind.base + "mass_update_custom_attributes/", tag: tagContacts, summary: "Set one custom attribute of many contacts, " + kind.by, body: "MassUpdate", answer: "Done"})
@@ -84,7 +85,6 @@ func operations() []operation {
 	add(operation{method: get, path: "/users/search/", tag: tagContacts, summary: "Find contacts", note: "By email, key, phone_number, user_id or custom_id. " + filterNote,
 		params: []string{"email", "many", "key", "phone_number", "user_id", "custom_id", "limit", "cursor"}, answer: "ContactFound", notFound: true})
 	add(operation{method: get, path: "/users-by-id/search/", tag: tagContacts, summary: "Find a contact by custom id", params: []string{"user_id", "custom_id"}, answer: "ContactFound", notFound: true})
-	add(operation{method: post, path: "/users/merge/", tag: tagContacts, summary: "Make contacts part of another", body: "Merge", answer: "Success", notFound: true})
 
 	for _, kind := range []struct{ path, id, by string }{
 		{"/companies/{id}/", "company_id_path", "by id"},
@@ -119,7 +119,8 @@ func operations() []operation {
 	add(operation{method: get, path: "/attributes/{id}/", tag: tagAttributes, summary: "One custom attribute", params: []string{"attribute_id"}, answer: "Attribute", notFound: true})
 	add(operation{method: get, path: "/attribute-type/{name_std}/users/", tag: tagAttributes, summary: "Type of an attribute of contacts", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
 	add(operation{method: get, path: "/attribute-type/{name_std}/companies/", tag: tagAttributes, summary: "Type of an attribute of companies", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
-	add(operation{method: post, path: "/events/", tag: tagEvents, summary: "Record an event", body: "EventInput", answer: "EventAdded", notFound: true})
+	add(operation{method: post, path: "/events/", tag: tagEvents, summary: "Record an event", body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
+	add(operation{method: post, path: "/products-by-id/{custom_id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product", params: []string{"product_custom_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
 	add(operation{method: post, path: "/site-views/", tag: tagEvents, summary: "Record a page view", body: "SiteView", status: http.StatusCreated, answer: "Anything"})
 	return all
 }

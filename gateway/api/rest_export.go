@@ -133,7 +133,7 @@ func (s *Server) exportContacts(r *request) error {
 					ids, names = append(ids, c.CustomID), append(names, c.Name)
 				}
 				return columns.cells(v.Attributes, strconv.FormatInt(int64(v.Contact.ID), 10), v.CustomID, v.Key, v.Email, strings.Join(ids, "|"), strings.Join(names, "|"),
-					strconv.FormatInt(v.PageViews, 10), instant(v.FirstSeen), instant(v.LastSeen), instant(v.CreatedAt), instant(v.UpdatedAt))
+					strconv.FormatInt(v.PageViews, 10), stampText(v.FirstSeen), stampText(v.LastSeen), stampText(v.CreatedAt), stampText(v.UpdatedAt))
 			})
 			if err != nil {
 				return 0, err
@@ -163,7 +163,7 @@ func (s *Server) exportCompanies(r *request) error {
 		}
 		for _, v := range rows {
 			err := x.row(sh.company(v), func() []string {
-				return columns.cells(v.Attributes, strconv.FormatInt(int64(v.ID), 10), v.CustomID, v.Name, strconv.FormatInt(v.EmployeesCount, 10), instant(v.CreatedAt), instant(v.UpdatedAt))
+				return columns.cells(v.Attributes, strconv.FormatInt(int64(v.ID), 10), v.CustomID, v.Name, strconv.FormatInt(v.EmployeesCount, 10), stampText(v.CreatedAt), stampText(v.UpdatedAt))
 			})
 			if err != nil {
 				return 0, err
@@ -202,7 +202,7 @@ func (s *Server) exportMemberships(r *request) error {
 		for _, v := range rows {
 			for _, c := range v.Companies {
 				err := x.row(exportedMembership{v.Contact.ID, orNull(v.CustomID), c.CompanyID, orNull(c.CustomID), orNull(c.Name), stamp(c.Since), c.Source, c.Primary}, func() []string {
-					return []string{strconv.FormatInt(int64(v.Contact.ID), 10), v.CustomID, strconv.FormatInt(int64(c.CompanyID), 10), c.CustomID, c.Name, instant(c.Since), string(c.Source), strconv.FormatBool(c.Primary)}
+					return []string{strconv.FormatInt(int64(v.Contact.ID), 10), v.CustomID, strconv.FormatInt(int64(c.CompanyID), 10), c.CustomID, c.Name, stampText(c.Since), string(c.Source), strconv.FormatBool(c.Primary)}
 				})
 				if err != nil {
 					return 0, err
@@ -270,8 +270,8 @@ func (c *columns) cells(bag gateway.Attributes, own ...string) []string {
 // of a standard one.
 var exportWords = map[string][]string{"gender": genders, "status": contactStatuses}
 
-// instant is a time as in JSON, "" for none.
-func instant(t time.Time) string {
+// stampText is a time as in JSON, "" for none.
+func stampText(t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}

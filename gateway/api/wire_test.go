@@ -82,6 +82,7 @@ func (w *wire) ask(token, version, line, body string) *httptest.ResponseRecorder
 	}
 	rec := httptest.NewRecorder()
 	w.echo.ServeHTTP(rec, req)
+	checkExchange(w.t, w.echo, req, body, rec)
 	return rec
 }
 
