@@ -46,6 +46,7 @@ type world struct {
 	other   gateway.WorkspaceID
 	now     time.Time // of the gateway's clock
 	echo    *echo.Echo
+	t       testing.TB
 }
 
 // now is the time at which the workspaces of a world were made.
@@ -72,7 +73,7 @@ func newWorldOn(t testing.TB, database string, trusted ...netip.Prefix) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{store: s, now: now, echo: echo.New()}
+	w := &world{store: s, now: now, echo: echo.New(), t: t}
 	w.acme = w.workspace(t, "acme", acmeToken)
 	w.other = w.workspace(t, "other", otherToken)
 	log := zaptest.NewLogger(t)
@@ -216,7 +217,7 @@ func (w *world) do(sc scenario) *httptest.ResponseRecorder {
 	}
 	rec := httptest.NewRecorder()
 	w.echo.ServeHTTP(rec, req)
-	checkExchange(w.t, w.echo, req, sc.body, rec)
+	api.CheckExchange(w.t, w.echo, req, sc.body, rec)
 	return rec
 }
 

@@ -49,7 +49,11 @@ const filterNote = "Filters: field=value, and field__contains, __icontains, __st
 func operations() []operation {
 	var all []operation
 	add := func(o operation) {
-		if o.status == 0 {
+		switch {
+		case o.status != 0:
+		case o.method == http.MethodDelete && o.answer == "":
+			o.status = http.StatusNoContent
+		default:
 			o.status = http.StatusOK
 		}
 		all = append(all, o)
@@ -129,10 +133,10 @@ func operations() []operation {
 func attributesAndTags(one func(method, rest, tag, summary, body, answer string), tag, input string) {
 	one(http.MethodPost, "set_attribute/", tag, "Set one attribute", "AttributeValue", "")
 	one(http.MethodPost, "set_multiple_attributes/", tag, "Set several attributes", input, "")
-	for _, method := range []string{http.MethodPost, http.MethodDelete} {
-		one(method, "remove_attribute/", tag, "Clear one attribute", "AttributeName", "")
-		one(method, "remove_tag/", tag, "Take a tag away", "TagName", "")
-	}
+	one(http.MethodPost, "remove_attribute/", tag, "Clear one attribute", "AttributeName", "")
+	one(http.MethodPost, "remove_tag/", tag, "Take a tag away", "TagName", "")
+	one(http.MethodDelete, "remove_attribute/", tag, "Clear one attribute", "AttributeName", "")
+	one(http.MethodDelete, "remove_tag/", tag, "Take a tag away", "TagName", "")
 	one(http.MethodPost, "add_tag/", tag, "Add a tag", "TagName", "TagAdded")
 	one(http.MethodPost, "add_many_tags/", tag, "Add several tags", "TagNames", "")
 }

@@ -87,8 +87,11 @@ func (c *contract) schemaOf(node any) string {
 	return strings.TrimPrefix(to, "#")
 }
 
-// checkExchange is checkContract for what was just said to a server.
-func checkExchange(t testing.TB, e *echo.Echo, req *http.Request, body string, rec *httptest.ResponseRecorder) {
+// CheckExchange is checkContract for what was just said to a server.
+func CheckExchange(t testing.TB, e *echo.Echo, req *http.Request, body string, rec *httptest.ResponseRecorder) {
+	if _, fuzzing := t.(*testing.F); fuzzing {
+		return // it refuses to be called by its target
+	}
 	t.Helper()
 	c := e.NewContext(req, nil)
 	e.Router().Find(req.Method, echo.GetPath(req), c)
@@ -108,8 +111,8 @@ func checkContract(t testing.TB, method, route string, request []byte, status in
 		t.Fatal(err)
 	}
 	path, method := documented(route), strings.ToLower(method)
-	if method == "head" || method == "options" || status == http.StatusMethodNotAllowed {
-		return
+	if method == "head" || method == "options" || status == http.StatusMethodNotAllowed || status == http.StatusUnauthorized && c.at(c.doc, "paths", path, method) == nil {
+		return // 401 comes before 405
 	}
 	op := c.at(c.doc, "paths", path, method)
 	if op == nil {

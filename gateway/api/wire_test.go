@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"civgate/gateway"
+	"civgate/gateway/api"
 )
 
 // wire is a world whose clock goes on by a second a request.
@@ -82,7 +83,7 @@ func (w *wire) ask(token, version, line, body string) *httptest.ResponseRecorder
 	}
 	rec := httptest.NewRecorder()
 	w.echo.ServeHTTP(rec, req)
-	checkExchange(w.t, w.echo, req, body, rec)
+	api.CheckExchange(w.t, w.echo, req, body, rec)
 	return rec
 }
 
