@@ -97,15 +97,20 @@ func onBoth(t *testing.T, test func(t *testing.T, w *world)) {
 
 func (w *world) workspace(t testing.TB, name, token string) gateway.WorkspaceID {
 	t.Helper()
-	sum := sha256.Sum256([]byte(token))
 	id, err := w.store.CreateWorkspace(context.Background(),
 		gateway.Workspace{Name: name, CreatedAt: now, Settings: gateway.DefaultSettings()},
-		gateway.APIKey{Kind: gateway.KeyREST, Secret: hex.EncodeToString(sum[:]), CreatedAt: now},
+		gateway.APIKey{Kind: gateway.KeyREST, Secret: hashed(token), CreatedAt: now},
 		gateway.APIKey{Kind: gateway.KeyWidget, Secret: name + "Key", CreatedAt: now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return id
+}
+
+// hashed is what a store keeps of a REST token.
+func hashed(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
 }
 
 // save writes changes as the applier does; ids of the kinds are set aside

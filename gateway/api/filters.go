@@ -134,6 +134,8 @@ func condition(of gateway.Entity, types map[string]gateway.Type, param, name str
 			return refuse()
 		case field == "email" && op == gateway.OpEqual:
 			c.Value = gateway.TextValue(searchedEmail(value))
+		case field == "email":
+			c.Op = ignoringCase(op) // as equality does
 		}
 		return c, nil
 	}
@@ -185,6 +187,19 @@ func searchedValue(name, value string) string {
 		return searchedPhone(value)
 	}
 	return value
+}
+
+// ignoringCase is the operator that does the same without telling upper from lower case.
+func ignoringCase(op gateway.Op) gateway.Op {
+	switch op {
+	case gateway.OpContains:
+		return gateway.OpIContains
+	case gateway.OpStartsWith:
+		return gateway.OpIStartsWith
+	case gateway.OpEndsWith:
+		return gateway.OpIEndsWith
+	}
+	return op
 }
 
 // comparesTexts reports whether the operator is one for texts alone.
