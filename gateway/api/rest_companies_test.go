@@ -17,7 +17,7 @@ import (
 
 func TestCompanyWrites(t *testing.T) {
 	t.Parallel()
-	transcript(t, "companies_write", func(*wire) {}, []string{
+	transcript(t, "companies_write", func(*wire) {}, slices.Concat([]string{
 		`v1 POST /companies/ {"name":"Acme","company_id":"c7","email":"hello@acme.test","country":"Poland","city":"Łódź","size":"11-50","phone_numbers":["+48123456789"],"tags":["vip"],"revenue":"$239.9 billion"}`,
 		`v2 POST /companies {"name":"Globex","custom_id":"group@795/a b","postal_code":"90-001","founded":1990}`,
 		`v2 POST /companies/ {"custom_id":"nameless"}`,
@@ -61,6 +61,28 @@ func TestCompanyWrites(t *testing.T) {
 		`v2 DELETE /companies-by-id/c8/remove_tag/ {"name":"bronze"}`,
 		`v2 DELETE /companies-by-id/c8/remove_tag/ {"name":"none"}`,
 		`v2 GET /companies-by-id/c8/`,
+	}, both( // the same in either version, by either id
+		`PATCH /companies/1/ {"postal_code":"90-001"}`,
+		`PUT /companies-by-id/c8/ {"address":"1 Main Street"}`,
+		`POST /companies/1/set_attribute/ {"attribute":"seats","value":5}`,
+		`POST /companies-by-id/c8/set_attribute/ {"attribute":"seats","value":6}`,
+		`POST /companies/1/set_multiple_attributes/ {"seats":7,"size":"2-10"}`,
+		`POST /companies-by-id/c8/set_multiple_attributes/ {"seats":8}`,
+		`GET /companies/1/`,
+		`POST /companies/1/remove_attribute/ {"attribute":"seats"}`,
+		`DELETE /companies-by-id/c8/remove_attribute/ {"attribute":"size"}`,
+		`POST /companies/1/add_tag/ {"name":"a"}`,
+		`POST /companies-by-id/c8/add_tag/ {"name":"b"}`,
+		`POST /companies/1/add_many_tags/ {"tag_names":["a","c"]}`,
+		`POST /companies-by-id/c8/add_many_tags/ {"tag_names":["d"]}`,
+		`DELETE /companies/1/remove_tag/ {"name":"a"}`,
+		`POST /companies-by-id/c8/remove_tag/ {"name":"b"}`,
+		`GET /companies-by-id/c8/`,
+		`GET /companies/search/?company_id=c8`,
+		`GET /companies/search/?name__istartswith=acme`,
+		`GET /companies/search/`,
+		`GET /companies/?city=Austin`,
+	), []string{
 		// From here on nothing is made: an edit that fails uses up ids on some databases.
 		`v2 PUT /companies-by-id/c7/ {"name":"nobody"}`,
 		`v1 PATCH /companies-by-id/c8 {"company_id":"group@795/a b"}`,
@@ -74,7 +96,7 @@ func TestCompanyWrites(t *testing.T) {
 		`v2 GET /companies/?limit=1`,
 		`v2 POST /companies/ {"name":"Twice","custom_id":"c9"}`,
 		`v1 POST /companies/ {"name":"Twice","company_id":"c9"}`,
-	})
+	}, both(`DELETE /companies-by-id/c8/`, `DELETE /companies-by-id/c9/`)))
 }
 
 func TestCompanyMembers(t *testing.T) {
@@ -85,7 +107,7 @@ func TestCompanyMembers(t *testing.T) {
 		w.contact("", "key300000000")
 		w.must(http.StatusCreated, "POST /companies/", `{"name":"Acme","custom_id":"c7"}`)
 		w.must(http.StatusCreated, "POST /companies/", `{"name":"Globex","custom_id":"c=8"}`)
-	}, []string{
+	}, slices.Concat([]string{
 		`v2 POST /companies/1/add_member/ {"user_id":1}`,
 		`v1 POST /companies/1/add_member {"user_id":"1"}`,
 		`v2 POST /companies-by-id/c7/add_member/ {"user_id":999,"user_custom_id":"user@2"}`,
@@ -128,9 +150,21 @@ func TestCompanyMembers(t *testing.T) {
 		`v2 GET /companies/1/members/?former=perhaps`,
 		`v2 GET /companies/1/members/?cursor=abc`,
 		`v2 GET /companies/99/members/`,
+	}, both(
+		`POST /companies/1/add_member/ {"user_id":3}`,
+		`POST /companies-by-id/c7/add_member/ {"user_custom_id":"u1"}`,
+		`GET /companies/1/members/`,
+		`GET /companies-by-id/c7/members/`,
+		`POST /users/1/set_primary_company/ {"company_custom_id":"c7"}`,
+		`POST /users-by-id/u1/set_primary_company/ {"company_custom_id":"c=8"}`,
+		`POST /companies/1/remove_member/ {"user_id":3}`,
+		`DELETE /companies-by-id/c7/remove_member/ {"user_custom_id":"u1"}`,
+		`GET /companies/1/members/?former=true&limit=2`,
+	), []string{
 		`v2 DELETE /companies/2/`,
 		`v2 GET /users/1/`,
-	})
+		`v2 GET /companies/1/members/?former=true&limit=1&page=2`,
+	}))
 }
 
 // TestMemberPages walks through all members while others come: each of the first

@@ -56,7 +56,7 @@ func TestEvents(t *testing.T) {
 	transcript(t, "events_write", func(w *wire) {
 		w.contact("u1", "key100000000")
 		w.contact("user@2", "key200000000")
-	}, []string{
+	}, slices.Concat([]string{
 		`v1 POST /events/ {"name":"Added hashtag","client":1,"timestamp":1700000000,"data":{"tag":"x","n":[1,2]}}`,
 		`v2 POST /events/ {"name":"Added hashtag","user_id":2,"timestamp":"1700000000"}`,
 		`v2 POST /events {"name":"login","user_custom_id":"user@2","timestamp":1700000000123,"data":{}}`,
@@ -79,11 +79,16 @@ func TestEvents(t *testing.T) {
 		`v2 POST /products-by-id/p2/product_event/ {"user_id":1,"event_type":"steal"}`,
 		`v2 POST /products-by-id/p2/product_event/ {"event_type":"view"}`,
 		`v2 POST /products-by-id/p2/product_event/ {"user_id":1}`,
-		`v2 GET /users/1/events/`,
-		`v2 GET /users-by-id/user@2/events/`,
-		`v2 GET /users/1/product_events/`,
-		`v2 GET /users/2/product_events/`,
-	})
+	}, both(
+		`POST /events/ {"name":"again","user_custom_id":"u1","data":{"n":1.50}}`,
+		`POST /users/1/events/ {"name":"again"}`,
+		`POST /users-by-id/user@2/events/ {"name":"again","timestamp":1700000002}`,
+		`POST /products-by-id/p3/product_event/ {"user_id":2,"event_type":"refund","timestamp":1700000003}`,
+		`GET /users/1/events/`,
+		`GET /users-by-id/user@2/events/`,
+		`GET /users/1/product_events/`,
+		`GET /users/2/product_events/`,
+	)))
 }
 
 func TestSiteViews(t *testing.T) {
