@@ -478,6 +478,8 @@ func TestWorkspacesApart(t *testing.T) {
 		{"/users/search/?user_id=42", `{"id":7,`},
 		{"/users-by-id/search/?user_id=42", `{"id":7,`},
 		{"/companies/search/?company_id=c7", `{"id":4,`},
+		{"/companies-by-id/c7/members/", `"results":[]`},
+		{"/attributes/", `"results":[]`},
 	} {
 		check(scenario{path: tt.path, contain: []string{tt.want}, without: []string{`{"id":1,`, "cme", "Ada", "user@123"}})
 	}
@@ -486,8 +488,8 @@ func TestWorkspacesApart(t *testing.T) {
 		"/users-by-id/user@123/", "/users-by-id/user@123/events/", "/users-by-id/user@123/product_events/", "/users-by-id/user@123/ping_hits/",
 		"/users/search/?email=ada@acme.test", "/users/search/?email=ada@acme.test&many=true", "/users/search/?key=ngze13ffndcv",
 		"/users/search/?phone_number=+48123456789", "/users/search/?user_id=user@123", "/users-by-id/search/?user_id=user@123",
-		"/attributes/1/", "/attribute-type/plan/users/", "/attribute-type/plan/companies/",
-		"/companies/1/", "/companies/1/members/", "/companies-by-id/group@795%2Fa%20b/", "/companies/search/?company_id=group@795%2Fa%20b",
+		"/companies/1/", "/companies-by-id/group@795%2Fa%20b/", "/companies/search/?company_id=group@795%2Fa%20b",
+		"/companies/1/members/", "/companies-by-id/group@795%2Fa%20b/members/", "/attributes/1/", "/attribute-type/plan/users/", "/attribute-type/plan/companies/",
 	} {
 		check(scenario{path: path, status: 404, want: `{"detail":"Not found."}`})
 	}
