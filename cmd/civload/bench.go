@@ -459,7 +459,6 @@ func (b *bench) load(t *target, connections int, sc scenario, array int, apiKey 
 	f := trafficFlags{
 		Scenario: string(sc), Connections: connections, Array: array, Contacts: b.Contacts, PerCompany: 10,
 		Timeout: 30 * time.Second, RetryFor: time.Minute, DrainFor: 2 * time.Minute, Origin: "https://app.example",
-		Sticky: true, // as the README asks of a balancer
 	}
 	return f.prepare(t, apiKey)
 }

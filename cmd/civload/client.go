@@ -20,13 +20,12 @@ import (
 // data behind them.
 type target struct {
 	nodes     []*url.URL
-	ingest    []*url.URL // where each node takes payloads
 	transport *http.Transport
 }
 
 // newTarget prepares up to conns kept-alive connections to each node of a server; bases has their addresses, with commas.
 func newTarget(bases string, conns int) (*target, error) {
-	var nodes, ingest []*url.URL
+	var nodes []*url.URL
 	for base := range strings.SplitSeq(bases, ",") {
 		u, err := url.Parse(strings.TrimSpace(base))
 		if err != nil {
@@ -38,10 +37,10 @@ func newTarget(bases string, conns int) (*target, error) {
 		if u.Path == "" {
 			u.Path = "/" // JoinPath would make relative paths otherwise
 		}
-		nodes, ingest = append(nodes, u), append(ingest, u.JoinPath("/ingest"))
+		nodes = append(nodes, u)
 	}
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
-	return &target{nodes: nodes, ingest: ingest, transport: &http.Transport{
+	return &target{nodes: nodes, transport: &http.Transport{
 		DialContext: dialer.DialContext,
 		// One idle connection for each worker, and a few for health and REST: nothing is dialled anew under load.
 		MaxIdleConnsPerHost: conns + 4,

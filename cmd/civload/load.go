@@ -34,7 +34,6 @@ type loadConfig struct {
 	RetryFor time.Duration // how long a payload is offered again; 0 tries once
 	DrainFor time.Duration // how long to wait for inbox_pending 0
 	Origin   string        // header Origin, as a browser sends it; "" sends none
-	Sticky   bool          // a person's requests go to one node, unless it fails
 }
 
 // maxArray is the most payloads of one request (the wire's limit).
@@ -331,7 +330,7 @@ func newWorker(l *load, node int, times *timeline) *worker {
 // sendTo makes the worker send to a node of the target.
 func (w *worker) sendTo(node int) {
 	w.node = node
-	w.request.URL = w.load.target.ingest[node%len(w.load.target.ingest)]
+	w.request.URL = w.load.target.url(node, "/ingest")
 	w.request.Host = w.request.URL.Host
 }
 
@@ -354,9 +353,6 @@ func (w *worker) send(ctx context.Context, p phase) {
 		}
 		if len(w.items) == 0 {
 			return
-		}
-		if w.load.cfg.Sticky {
-			w.sendTo(int(w.items[0].sender % int64(len(w.load.target.nodes))))
 		}
 		w.deliver(ctx)
 	}

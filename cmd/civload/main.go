@@ -163,7 +163,6 @@ type trafficFlags struct {
 	RetryFor    time.Duration `default:"60s" help:"How long an unacknowledged payload is offered again."`
 	NoRetry     bool          `help:"Offer each payload once."`
 	DrainFor    time.Duration `default:"2m" help:"How long to wait until everything acknowledged is visible."`
-	Sticky      bool          `help:"Keep each person on one of several nodes, as a balancer does with cookies or addresses; else a request goes to any."`
 	Origin      string        `default:"https://app.example" help:"Origin header, as a browser sends it; empty for none."`
 }
 
@@ -178,7 +177,7 @@ func (f *trafficFlags) prepare(t *target, apiKey string) (*load, error) {
 	}
 	cfg := loadConfig{
 		Scenario: scenario(f.Scenario), Conns: f.Connections, Array: f.Array, Contacts: f.Contacts,
-		Timeout: f.Timeout, RetryFor: f.RetryFor, DrainFor: f.DrainFor, Origin: f.Origin, Sticky: f.Sticky,
+		Timeout: f.Timeout, RetryFor: f.RetryFor, DrainFor: f.DrainFor, Origin: f.Origin,
 	}
 	if f.NoRetry {
 		cfg.RetryFor = 0
