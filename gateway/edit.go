@@ -48,12 +48,17 @@ func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func
 		return err
 	}
 	var e *Editor
+	var staff []ContactID // of companies that are deleted
 	err = g.store.Update(ctx, func(tx Tx) error {
 		e = &Editor{set: newWorkset(tx, w, defs, 4), tx: tx, author: author, at: g.clock()}
 		if err := fn(e); err != nil {
 			return err
 		}
 		if err := g.defsStillNew(tx, w.ID, e.set.newDefs); err != nil {
+			return err
+		}
+		var err error
+		if staff, err = g.staff(ctx, w.ID, e.deletedCompanies); err != nil {
 			return err
 		}
 		if err := tx.Save(w.ID, e.changes()); err != nil {
@@ -63,7 +68,7 @@ func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func
 	})
 	if e != nil {
 		// After an error too: the answer of a commit that went through may be lost.
-		if ids := e.affected(); len(ids) > 0 {
+		if ids := append(e.affected(), staff...); len(ids) > 0 {
 			g.cache.Forget(context.WithoutCancel(ctx), w.ID, ids)
 		}
 	}
@@ -73,6 +78,33 @@ func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func
 	g.publishDefs(w.ID, defs, e.set.newDefs)
 	g.announce()
 	return nil
+}
+
+// staff are the stored employees of companies, whom a payload that says what it
+// said before may have to make employees again.
+func (g *Gateway) staff(ctx context.Context, w WorkspaceID, companies []CompanyID) (ids []ContactID, err error) {
+	const page = 1000
+	for _, id := range companies {
+		q := MemberQuery{Limit: page}
+		for {
+			members, err := g.store.Members(ctx, w, id, q)
+			if IsNotFound(err) {
+				break // it was made by the same edit
+			}
+			if err != nil {
+				return nil, fmt.Errorf("list the employees of a company: %w", err)
+			}
+			for i := range members {
+				ids = append(ids, members[i].ContactID)
+			}
+			if len(members) < page {
+				break
+			}
+			last := &members[len(members)-1]
+			q.BeforeSince, q.BeforeContact = last.Since, last.ContactID
+		}
+	}
+	return ids, nil
 }
 
 // Editor changes one workspace within an Edit: it is how every door but the

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -75,13 +76,22 @@ func (x *export) flush() error {
 			return x.csv.Error()
 		}
 	}
-	if err := x.control.SetWriteDeadline(time.Now().Add(exportPatience)); err != nil {
+	if err := x.deadline(time.Now().Add(exportPatience)); err != nil {
 		return err
 	}
 	if err := x.out.Flush(); err != nil {
 		return err
 	}
 	return x.control.Flush()
+}
+
+// deadline sets the time by which what is written must be gone, where there is a
+// connection that can have one.
+func (x *export) deadline(t time.Time) error {
+	if err := x.control.SetWriteDeadline(t); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
 }
 
 // pages sends all rows, page by page: next returns those behind the last one, none
@@ -103,7 +113,7 @@ func (x *export) pages(next func() (int, error)) error {
 			panic(http.ErrAbortHandler)
 		}
 		if n < exportPage {
-			return x.control.SetWriteDeadline(time.Time{}) // it was for this answer
+			return x.deadline(time.Time{}) // it was for this answer
 		}
 	}
 }
