@@ -95,7 +95,7 @@ func (s *Server) updateContact(target targetContact, find findContact) restHandl
 		if err != nil {
 			return err
 		}
-		if patch.CustomID == nil && patch.Email == nil && len(patch.Attributes) == 0 && len(patch.Companies) == 0 {
+		if isEmpty(patch) {
 			return s.contact(find)(r)
 		}
 		var id gateway.ContactID
@@ -109,6 +109,11 @@ func (s *Server) updateContact(target targetContact, find findContact) restHandl
 		}
 		return s.writeStored(r, http.StatusOK, id)
 	}
+}
+
+// isEmpty reports whether a patch that came with a request asks for nothing.
+func isEmpty(p gateway.ContactPatch) bool {
+	return p.CustomID == nil && p.Email == nil && len(p.Attributes) == 0 && len(p.Companies) == 0
 }
 
 // deleteContact answers DELETE of …/:id/.
@@ -189,7 +194,7 @@ func (s *Server) patchContact(target targetContact, read func(f fields) ([]gatew
 		}
 		if err := s.editContacts(r, func(e *gateway.Editor) error {
 			id, err := target(r, e)
-			if err != nil {
+			if err != nil || isEmpty(patch) {
 				return err
 			}
 			return e.UpdateContact(id, patch)

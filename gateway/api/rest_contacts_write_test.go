@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -576,5 +577,89 @@ func TestFilters(t *testing.T) {
 		ids("/users/?email__contains=acme&limit=1&page=3", 1)
 		third := w.list(t, follow(t, w.list(t, "/users/?limit=2").Next))
 		w.check(t, scenario{path: follow(t, third.Previous) + "&city=x", status: 400, contain: []string{`{"errors":{"cursor":[`}})
+	})
+}
+
+// TestNothingSaid: a write that says nothing leaves the contact as it was, the time of
+// its last change included.
+func TestNothingSaid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.people(t)
+	before := w.everybody(t)
+	for _, s := range []step{
+		{"PUT", "/users/4/", ""}, {"PATCH", "/users-by-id/user@123/", "{}"}, {"PUT", "/users/4/", `{"id":9,"created_at":"2001-01-01","lists":[]}`},
+		{"POST", "/users/4/set_multiple_attributes/", "{}"}, {"POST", "/users/4/set_attribute/", `{"attribute":"page_views","value":7}`},
+		{"DELETE", "/users/1/remove_tag/", `{"name":"none such"}`}, {"POST", "/users/1/add_tag/", `{"name":"vip"}`},
+		{"POST", "/users/merge/", `{"parent":1,"users_list":[1,5]}`},
+	} {
+		if rec := w.do(scenario{method: s.method, path: s.path, body: s.body}); rec.Code >= 300 {
+			t.Errorf("%s %s: status %d: %s", s.method, s.path, rec.Code, rec.Body)
+		}
+		if diff := cmp.Diff(before, w.everybody(t)); diff != "" {
+			t.Fatalf("%s %s %s changed something (-before +after):\n%s", s.method, s.path, s.body, diff)
+		}
+	}
+}
+
+// answered checks that an answer is one that a client can be to blame for, or none.
+func answered(t *testing.T, what string, rec *httptest.ResponseRecorder) {
+	t.Helper()
+	switch rec.Code {
+	case http.StatusOK, http.StatusCreated, http.StatusBadRequest, http.StatusNotFound:
+	default:
+		t.Errorf("%s: status %d: %s", what, rec.Code, rec.Body)
+	}
+	if rec.Body.Len() > 0 && !json.Valid(rec.Body.Bytes()) {
+		t.Errorf("%s: the body is no JSON: %s", what, rec.Body)
+	}
+}
+
+// FuzzFilter: whatever is asked for, the answer is a list, nobody, or what is wrong with
+// the question.
+func FuzzFilter(f *testing.F) {
+	for _, s := range [][2]string{
+		{"email__contains", "acme"}, {"plan", "<gold>"}, {"is_pro__startswith", "True"}, {"a'b\"c__gt", "'; --"}, {"$.x__lt", "%_!"}, {"plan__icontains", "\\"},
+		{"created_at__gte", "2026-01-01T00:00:00+01:00"}, {"id__lt", "9223372036854775807"}, {"utm", "{}"}, {"interests", "maths"}, {"__", "__"}, {"x__", ""}, {"\x00", "\xff"},
+		{"visits_per_week__gte", "1e308"}, {"birthday__lt", "9999-12-31"}, {"search", "created_at"}, {"min", "253402300798"}, {strings.Repeat("x", 300), "y"},
+	} {
+		f.Add(s[0], s[1])
+	}
+	w := newWorld(f)
+	w.people(f)
+	f.Fuzz(func(t *testing.T, name, value string) {
+		query := url.QueryEscape(name) + "=" + url.QueryEscape(value)
+		for _, path := range []string{"/users/?", "/users/search/?", "/users/search/?search=updated_at&min=1&", "/companies/?"} {
+			answered(t, path+query, w.do(scenario{path: path + query}))
+		}
+	})
+}
+
+// FuzzBody: whatever is sent, it is taken, or it is told what is wrong with it.
+func FuzzBody(f *testing.F) {
+	for _, s := range []string{
+		`{"city":"x"}`, `{"attribute":"plan","value":[1]}`, `{"name":"a"}`, `{"tag_names":["a",1,null]}`, `{"ids":[1,"2",null,{}],"attribute":"city","value":1}`,
+		`{"parent":1,"users_list":[1]}`, `{"parent":{},"user_list":"x"}`, `{"user_id":"1","tags":[[]],"company_id":1e99}`, `a=b&c=%41&tags[]=1&tags[]=2&=`, `[`, `{"a":1e999}`,
+		`{"name":"\ud800\u0000"}`, "{\"name\":\"\xff\"}", `{"attribute":"\u0000","value":"\u0000"}`, `{"attributes":{"":1}}`, `{"users_list":[9223372036854775807],"parent":"9223372036854775808"}`,
+	} {
+		f.Add(s, false)
+		f.Add(s, true)
+	}
+	w := newWorld(f)
+	w.people(f)
+	f.Fuzz(func(t *testing.T, body string, form bool) {
+		header := map[string]string{"Content-Type": "application/json"}
+		if form {
+			header["Content-Type"] = "application/x-www-form-urlencoded"
+		}
+		for _, s := range writes() {
+			if s.method == "DELETE" && s.body == "" {
+				continue // would leave nobody to change
+			}
+			rec := w.do(scenario{method: s.method, path: s.path, body: body, header: header})
+			if rec.Code != http.StatusNoContent {
+				answered(t, s.method+" "+s.path+" "+body, rec)
+			}
+		}
 	})
 }

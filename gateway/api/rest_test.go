@@ -178,14 +178,13 @@ func TestRequestRules(t *testing.T) {
 		{name: "GET of a mass update", path: "/users/mass_update_custom_attributes/", status: 405, answer: map[string]string{"Allow": "POST, PUT, OPTIONS"}},
 		{name: "OPTIONS of a contact", method: "OPTIONS", path: "/users-by-id/42", status: 204, answer: map[string]string{"Allow": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"}},
 		{name: "PUT to the search", method: "PUT", path: "/users/search/", status: 405, answer: map[string]string{"Allow": "GET, HEAD, OPTIONS"}},
-		{name: "DELETE without the slash", method: "DELETE", path: "/companies/1/members", status: 405, answer: map[string]string{"Allow": "GET, HEAD, OPTIONS"}},
+		{name: "POST without the slash", method: "POST", path: "/companies/1", status: 405, answer: map[string]string{"Allow": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"}},
 		{name: "POST by custom id", method: "POST", path: "/users-by-id/42/", status: 405, answer: map[string]string{"Allow": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"}},
 		{name: "a method of WebDAV", method: "PROPFIND", path: "/users/1/", status: 405, answer: map[string]string{"Allow": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"}},
-		{name: "a method of nobody", method: "LINK", path: "/users-by-id/42/events", status: 405, want: `{"detail":"Method \"LINK\" not allowed."}`, answer: map[string]string{"Allow": "GET, POST, HEAD, OPTIONS"}},
+		{name: "a method of nobody", method: "LINK", path: "/users-by-id/42/ping_hits", status: 405, want: `{"detail":"Method \"LINK\" not allowed."}`, answer: map[string]string{"Allow": "GET, HEAD, OPTIONS"}},
 		{name: "405 needs a token", method: "PUT", path: "/users/", token: "-", status: 401, want: noCredentials},
-		{name: "OPTIONS", method: "OPTIONS", path: "/users/1/events", status: 204, answer: map[string]string{"Allow": "GET, POST, HEAD, OPTIONS"}},
+		{name: "OPTIONS", method: "OPTIONS", path: "/users/1/ping_hits", status: 204, answer: map[string]string{"Allow": "GET, HEAD, OPTIONS"}},
 
-		{name: "filter of companies", path: "/companies/?name__near=a&limit=2", status: 400, contain: []string{`{"errors":{"name__near":[`}},
 		{name: "limit zero", path: "/users/?limit=0", status: 400, want: `{"errors":{"limit":["A whole number from 1 to 100 is required."]}}`},
 		{name: "limit negative", path: "/companies/?limit=-1", status: 400, contain: []string{`"limit"`}},
 		{name: "limit no number", path: "/users/1/events/?limit=all", status: 400, contain: []string{`"limit"`}},
@@ -473,11 +472,11 @@ func TestWorkspacesApart(t *testing.T) {
 		{"/users-by-id/42/product_events/", `{"count":0,`},
 		{"/users-by-id/42/ping_hits/", `{"count":0,`},
 		{"/companies-by-id/c7/", `{"id":4,`},
-		{"/companies-by-id/c7/members/", `{"count":0,`},
-		{"/attributes/", `{"count":0,`},
 		{"/users/search/?user_id=42", `{"id":7,`},
 		{"/users-by-id/search/?user_id=42", `{"id":7,`},
 		{"/companies/search/?company_id=c7", `{"id":4,`},
+		{"/companies-by-id/c7/members/", `"results":[]`},
+		{"/attributes/", `"results":[]`},
 	} {
 		check(scenario{path: tt.path, contain: []string{tt.want}, without: []string{`{"id":1,`, "cme", "Ada", "user@123"}})
 	}
@@ -486,8 +485,8 @@ func TestWorkspacesApart(t *testing.T) {
 		"/users-by-id/user@123/", "/users-by-id/user@123/events/", "/users-by-id/user@123/product_events/", "/users-by-id/user@123/ping_hits/",
 		"/users/search/?email=ada@acme.test", "/users/search/?email=ada@acme.test&many=true", "/users/search/?key=ngze13ffndcv",
 		"/users/search/?phone_number=+48123456789", "/users/search/?user_id=user@123", "/users-by-id/search/?user_id=user@123",
-		"/attributes/1/", "/attribute-type/plan/users/", "/attribute-type/plan/companies/",
-		"/companies/1/", "/companies/1/members/", "/companies-by-id/group@795%2Fa%20b/", "/companies/search/?company_id=group@795%2Fa%20b",
+		"/companies/1/", "/companies-by-id/group@795%2Fa%20b/", "/companies/search/?company_id=group@795%2Fa%20b",
+		"/companies/1/members/", "/companies-by-id/group@795%2Fa%20b/members/", "/attributes/1/", "/attribute-type/plan/users/", "/attribute-type/plan/companies/",
 	} {
 		check(scenario{path: path, status: 404, want: `{"detail":"Not found."}`})
 	}
