@@ -17,6 +17,18 @@
 //     the type that its JSON shows (a date is a text), the definitions know more.
 //     The JSON is text in PostgreSQL too: numbers and the order of names come back
 //     as they were written.
+//   - A contact or company is deleted with its rows in all tables, at once and in
+//     the transaction that asks for it: nothing is left to a job that may not run.
+//     With 100,000 page views that takes 0.15 s in SQLite and 0.05 s in PostgreSQL, a
+//     company with 200,000 employees 1.8 s and 4.4 s, for as long as other
+//     transactions of the workspace (in SQLite: all) wait. Its former employees'
+//     fingerprints become 0, so that a payload that still names the company counts
+//     as a change on every node. Statements take portions of 10,000 rows in SQLite,
+//     whose engine keeps what they find in memory.
+//   - The names of events are in a table of their own (event_names) that outlives
+//     the events: an index of events by name would cost each event a search. Names
+//     that are known to be there are kept in memory, 50 ns an event, so that the
+//     table is touched for new names only.
 //
 // Decisions, SQLite
 //

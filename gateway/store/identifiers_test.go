@@ -49,6 +49,7 @@ func testIdentifiers(t *testing.T, rounds int, path func(rt *rapid.T) string) {
 			"new":    m.newContact,
 			"change": m.change,
 			"move":   m.moveKey,
+			"delete": m.delete,
 			"reopen": m.reopen,
 			"check":  m.check,
 		})
@@ -179,6 +180,46 @@ func (m *model) moveKey(rt *rapid.T) {
 	})
 	m.expect(err, false)
 	m.keys[c.WorkspaceID][key] = c.ID
+}
+
+// delete deletes a contact; in the same Save another may take what it was found
+// by.
+func (m *model) delete(rt *rapid.T) {
+	c := m.any(rt, "contact")
+	heir := &gateway.Contact{WorkspaceID: c.WorkspaceID, CustomID: c.CustomID, Email: c.Email, EmailKey: c.EmailKey, Attributes: c.Attributes}
+	inherits := rapid.Bool().Draw(rt, "heir")
+	keys := m.keys[c.WorkspaceID]
+	err := m.s.Update(m.t.Context(), func(tx gateway.Tx) error {
+		changes := &gateway.Changes{DeletedContacts: []gateway.ContactID{c.ID}}
+		if inherits {
+			id, err := tx.NextIDs(gateway.IDContact, 1)
+			if err != nil {
+				return err
+			}
+			heir.ID = gateway.ContactID(id)
+			changes.NewContacts = []*gateway.Contact{heir}
+			for key, owner := range keys {
+				if owner == c.ID {
+					changes.NewKeys = append(changes.NewKeys, gateway.VisitorKey{Key: key, ContactID: heir.ID})
+				}
+			}
+		}
+		return tx.Save(c.WorkspaceID, changes)
+	})
+	m.expect(err, false)
+	delete(m.contacts, c.ID)
+	if inherits {
+		m.contacts[heir.ID] = heir
+	}
+	for key, owner := range keys {
+		switch {
+		case owner != c.ID:
+		case inherits:
+			keys[key] = heir.ID
+		default:
+			delete(keys, key)
+		}
+	}
 }
 
 // check asks the reader and a transaction for everything there could be.

@@ -46,10 +46,12 @@ var (
 		"UPDATE contacts AS t SET fingerprint = 0 FROM (SELECT m.workspace_id, m.contact_id" + currentMembersOf + " OFFSET 0) AS m" +
 			" WHERE t.workspace_id = m.workspace_id AND t.id = m.contact_id AND t.fingerprint <> 0",
 		deleteOf("memberships", "company_id") + " AND t.until = u.current AND NOT t.is_primary",
-		"UPDATE memberships AS t SET is_primary = true FROM (SELECT m.workspace_id, m.contact_id, m.until, (" +
-			"SELECT o.company_id FROM memberships AS o WHERE o.workspace_id = m.workspace_id AND o.contact_id = m.contact_id AND o.until = m.until AND NOT o.is_primary" +
-			" ORDER BY o.since, o.company_id LIMIT 1) AS company_id" + currentMembersOf + " OFFSET 0) AS p" +
-			" WHERE t.workspace_id = p.workspace_id AND t.contact_id = p.contact_id AND t.company_id = p.company_id AND t.until = p.until",
+		// By the row's place and not by its key: of the two keys that fit the planner
+		// may take the one of the company, and read all employees for each of them.
+		"UPDATE memberships AS t SET is_primary = true FROM (SELECT (" +
+			"SELECT o.ctid FROM memberships AS o WHERE o.workspace_id = m.workspace_id AND o.contact_id = m.contact_id AND o.until = m.until AND NOT o.is_primary" +
+			" ORDER BY o.since, o.company_id LIMIT 1) AS place" + currentMembersOf + " OFFSET 0) AS p" +
+			" WHERE t.ctid = p.place",
 		deleteOf("memberships", "company_id"),
 		deleteOf("companies", "id"),
 	}

@@ -103,20 +103,8 @@ var (
 
 func (t *sqliteTx) deleteContact(ws gateway.WorkspaceID, id int64) error {
 	for _, text := range portionsOfContact {
-		s, err := t.w.stmt(text)
-		if err != nil {
+		if err := t.inPortions([]string{text}, id, ws, historyPortion); err != nil {
 			return err
-		}
-		for {
-			s.int(id)
-			s.int(int64(ws))
-			s.int(historyPortion)
-			if err := s.run(); err != nil {
-				return err
-			}
-			if t.w.engine.changes() < historyPortion {
-				break
-			}
 		}
 	}
 	s, err := t.w.stmt(`SELECT custom_id, email_key, phone_number FROM contacts WHERE id = ? AND workspace_id = ?`)
@@ -156,25 +144,34 @@ func (t *sqliteTx) deleteContact(ws gateway.WorkspaceID, id int64) error {
 	return nil
 }
 
-// rowsOfCompanies are statements that take company and workspace; each is run for
-// all companies before the next. The memberships that are not primary go first,
-// so that what is found then for those who lose their primary company is not lost
-// as well. Who loses a company is a changed contact, which no payload may pass for
-// unchanged (see gateway.Contact): hence the fingerprint.
-var rowsOfCompanies = []string{
-	`UPDATE contacts SET fingerprint = 0 WHERE fingerprint <> 0 AND id IN (SELECT contact_id FROM memberships WHERE company_id = ? AND workspace_id = ? AND until = 0) AND workspace_id = ?2`,
-	`DELETE FROM memberships WHERE company_id = ? AND workspace_id = ? AND until = 0 AND is_primary = 0`,
+// employeePortion is how many employees of a company are taken at a time: the
+// engine keeps what such a statement finds in memory.
+const employeePortion = 10_000
+
+// someEmployees are the next of a company's, found anew by each of the statements
+// for a portion. It takes company, workspace and employeePortion.
+const someEmployees = ` FROM memberships WHERE company_id = ? AND workspace_id = ? AND until = 0 ORDER BY since, contact_id LIMIT ?`
+
+// employeePortions are the statements for a portion of a company's employees. The
+// last one ends them. Who loses a company is a changed contact, which no payload
+// may pass for unchanged (see gateway.Contact): hence the fingerprint.
+var employeePortions = []string{
+	`UPDATE contacts SET fingerprint = 0 WHERE fingerprint <> 0 AND id IN (SELECT contact_id` + someEmployees + `) AND workspace_id = ?2`,
 	`UPDATE memberships SET is_primary = 1 WHERE (contact_id, workspace_id, company_id, until) IN (
 		SELECT m.contact_id, m.workspace_id, (
 			SELECT o.company_id FROM memberships o WHERE o.contact_id = m.contact_id AND o.workspace_id = m.workspace_id AND o.until = 0 AND o.is_primary = 0
 			ORDER BY o.since, o.company_id LIMIT 1
-		), 0 FROM memberships m WHERE m.company_id = ? AND m.workspace_id = ? AND m.until = 0)`,
-	`DELETE FROM memberships WHERE company_id = ? AND workspace_id = ? AND until = 0`,
-	`DELETE FROM memberships WHERE company_id = ? AND workspace_id = ? AND until <> 0`,
+		), 0 FROM (SELECT contact_id, workspace_id, is_primary` + someEmployees + `) AS m WHERE m.is_primary = 1)`,
+	`DELETE FROM memberships WHERE (contact_id, workspace_id, company_id, until) IN (SELECT contact_id, workspace_id, company_id, until` + someEmployees + `)`,
 }
 
+// formerPortion deletes ended memberships of a company.
+const formerPortion = `DELETE FROM memberships WHERE (contact_id, workspace_id, company_id, until) IN (
+	SELECT contact_id, workspace_id, company_id, until FROM memberships WHERE company_id = ? AND workspace_id = ? AND until <> 0 LIMIT ?)`
+
 // deleteCompanies deletes companies with their memberships. Whose primary company
-// goes gets the oldest of their others in its place.
+// goes gets the oldest of their others in its place; should that one go as well,
+// the next when its turn comes.
 func (t *sqliteTx) deleteCompanies(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if len(c.DeletedCompanies) == 0 {
 		return nil
@@ -182,24 +179,17 @@ func (t *sqliteTx) deleteCompanies(ws gateway.WorkspaceID, c *gateway.Changes) e
 	ids := slices.Clone(c.DeletedCompanies)
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
-	for _, text := range rowsOfCompanies {
-		s, err := t.w.stmt(text)
+	for _, id := range ids {
+		if err := t.inPortions(employeePortions, int64(id), ws, employeePortion); err != nil {
+			return err
+		}
+		if err := t.inPortions([]string{formerPortion}, int64(id), ws, employeePortion); err != nil {
+			return err
+		}
+		s, err := t.w.stmt(`DELETE FROM companies WHERE id = ? AND workspace_id = ?`)
 		if err != nil {
 			return err
 		}
-		for _, id := range ids {
-			s.int(int64(id))
-			s.int(int64(ws))
-			if err := s.run(); err != nil {
-				return err
-			}
-		}
-	}
-	s, err := t.w.stmt(`DELETE FROM companies WHERE id = ? AND workspace_id = ?`)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
 		s.int(int64(id))
 		s.int(int64(ws))
 		if err := s.run(); err != nil {
@@ -210,4 +200,26 @@ func (t *sqliteTx) deleteCompanies(ws gateway.WorkspaceID, c *gateway.Changes) e
 		}
 	}
 	return t.count(ws, 0, -len(ids))
+}
+
+// inPortions runs statements that take an id, the workspace and a number of rows,
+// again and again until the last of them changes fewer rows than that.
+func (t *sqliteTx) inPortions(texts []string, id int64, ws gateway.WorkspaceID, rows int64) error {
+	for {
+		for _, text := range texts {
+			s, err := t.w.stmt(text)
+			if err != nil {
+				return err
+			}
+			s.int(id)
+			s.int(int64(ws))
+			s.int(rows)
+			if err := s.run(); err != nil {
+				return err
+			}
+		}
+		if t.w.engine.changes() < rows {
+			return nil
+		}
+	}
 }

@@ -114,6 +114,8 @@ func testDeleteContact(t *testing.T, b *bundle) {
 	})
 	b.merge(second, first)
 	b.merge(last, second)
+	// One that was undone.
+	b.save(&gateway.Changes{Merges: []gateway.Merge{{WorkspaceID: b.w, At: start, Rule: "r", WinnerID: last.ID, LoserID: other.ID, Before: "{}", After: "{}"}}})
 	b.wantCount("before", 2, 2)
 	bystander := b.contact(other.ID)
 
@@ -129,6 +131,9 @@ func testDeleteContact(t *testing.T, b *bundle) {
 	equal(t, "employees", must[*gateway.CompanyView](t)(b.Company(b.ctx, b.w, acme.ID)).Employees, []gateway.ContactID{other.ID})
 	if n := len(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, other.ID, 9))); n != 1 {
 		t.Errorf("other contact has %d events, want 1", n)
+	}
+	if all := must[[]gateway.Merge](t)(b.Merges(b.ctx, b.w, other.ID, 9)); len(all) > 0 {
+		t.Errorf("the journal of the other contact still has %v", all)
 	}
 	if got := must[*gateway.ContactView](t)(b.ContactByKey(b.ctx, b.w, "k4")); got.ID != other.ID {
 		t.Errorf("the key of the other contact finds %d", got.ID)
@@ -287,7 +292,7 @@ func testDeleteCompany(t *testing.T, b *bundle) {
 		changes.NewCompanies = append(changes.NewCompanies, companies[name])
 	}
 	// Who works where, the primary company first, then from the oldest on; behind a
-	// minus, where they did. A and B will go.
+	// minus, where they did before all that. A and B will go.
 	cases := []struct{ name, works, want string }{
 		{"no other", "A", ""},
 		{"primary goes", "ADC", "DC"},
@@ -297,6 +302,7 @@ func testDeleteCompany(t *testing.T, b *bundle) {
 		{"only those two", "BA", ""},
 		{"has left them", "C-A-B", "C"},
 		{"others have ended", "A-D-C", ""},
+		{"an older one has ended", "ACD-E", "CD"},
 		{"nothing to do with it", "CDE", "CDE"},
 	}
 	contacts := make([]*gateway.Contact, len(cases))
@@ -312,7 +318,7 @@ func testDeleteCompany(t *testing.T, b *bundle) {
 			}
 			m := gateway.Membership{WorkspaceID: b.w, ContactID: contacts[i].ID, CompanyID: companies[string(r)].ID, Source: gateway.SourceManual, Primary: n == 0, Since: at(n), By: "x"}
 			if former {
-				m.Until = at(100 + n)
+				m.Since, m.Until = at(n-100), at(n-50)
 			}
 			changes.NewMemberships = append(changes.NewMemberships, m)
 		}
