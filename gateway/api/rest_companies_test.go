@@ -49,6 +49,8 @@ func TestCompanyWrites(t *testing.T) {
 		`v2 POST /companies/1/remove_attribute/ {"attribute":"size"}`,
 		`v2 DELETE /companies-by-id/c8/remove_attribute/ {"attribute":"region"}`,
 		`v2 POST /companies/1/remove_attribute/ {}`,
+		`v2 POST /companies/1/set_attribute/ {"attribute":"created_at","value":"2001-01-01"}`,
+		`v2 POST /companies/1/set_multiple_attributes/`,
 		`v2 GET /companies/1/`,
 		`v1 GET /companies/1/`,
 		`v2 POST /companies/1/add_tag/ {"name":"gold"}`,

@@ -92,7 +92,7 @@ func (s *Server) updateCompany(target targetCompany, find findCompany) restHandl
 		if err != nil {
 			return err
 		}
-		if patch.CustomID == nil && patch.Name == nil && len(patch.Attributes) == 0 {
+		if saysNothing(patch) {
 			return s.company(find)(r)
 		}
 		var id gateway.CompanyID
@@ -106,6 +106,11 @@ func (s *Server) updateCompany(target targetCompany, find findCompany) restHandl
 		}
 		return s.writeStoredCompany(r, http.StatusOK, id)
 	}
+}
+
+// saysNothing reports whether a patch that came with a request asks for nothing.
+func saysNothing(p gateway.CompanyPatch) bool {
+	return p.CustomID == nil && p.Name == nil && len(p.Attributes) == 0
 }
 
 // deleteCompany answers DELETE of a company's path.
@@ -172,7 +177,7 @@ func (s *Server) patchCompany(target targetCompany, read func(f fields) ([]gatew
 		}
 		if err := s.editCompanies(r, func(e *gateway.Editor) error {
 			id, err := target(r, e)
-			if err != nil {
+			if err != nil || saysNothing(patch) {
 				return err
 			}
 			return e.UpdateCompany(id, patch)
