@@ -327,6 +327,7 @@ func TestCompanyWorkspacesApart(t *testing.T) {
 			status            int
 		}{
 			{"/companies", "GET /companies/", "", 200},
+			{"/companies/export", "GET /companies/export/", "", 200},
 			{"/companies/search", "GET /companies/search/?company_id=c7", "", 404},
 			{"/companies/:id", "GET /companies/1/", "", 404},
 			{"/companies/:id", "PUT /companies/1/", `{"name":"x"}`, 404},
