@@ -604,7 +604,7 @@ func (a *app) welcome() string {
 	case a.first.token != "":
 		text += "  REST token:      the one of the settings\n"
 	default:
-		text += "  REST token:      shown when it was made; another: civgate workspace token " + fmt.Sprint(int64(a.first.id)) + "\n"
+		text += "  REST token:      shown when it was made; another: civgate token create " + fmt.Sprint(int64(a.first.id)) + "\n"
 	}
 	text += fmt.Sprintf(`
 Paste this before </body> of your pages:

@@ -23,9 +23,6 @@ type workspaceCommand struct {
 	Create struct {
 		Name string `arg:"" help:"Name of the workspace."`
 	} `cmd:"" help:"Make a workspace; prints its apiKey and its REST token once."`
-	Token struct {
-		ID int64 `arg:"" help:"Id of the workspace."`
-	} `cmd:"" help:"Make another REST token and print it once."`
 	Set struct {
 		ID                    int64   `arg:"" help:"Id of the workspace."`
 		Origins               *string `help:"Host names whose pages may send, with commas; *.acme.com takes all below it; empty: all." placeholder:"HOSTS"`
@@ -52,13 +49,6 @@ func (c *workspaceCommand) run(ctx context.Context, command string, cfg config.C
 			return err
 		}
 		fmt.Fprintf(out, "workspace %d\napiKey     %s\nREST token %s\n", w.id, w.apiKey, w.token)
-		return nil
-	case "token":
-		token := newToken()
-		if err := st.AddAPIKey(ctx, gateway.WorkspaceID(c.Token.ID), restKey(token)); err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "REST token %s\n", token)
 		return nil
 	case "set":
 		return c.set(ctx, st, out)
