@@ -500,9 +500,8 @@ func (e *Editor) patchCompany(co *companyState, p CompanyPatch) error {
 	return nil
 }
 
-// DeleteCompany deletes a company and ends its memberships for good. What browsers
-// said of it before counts as said: only a payload that says something new makes it
-// again.
+// DeleteCompany deletes a company with its memberships. A payload that names it makes
+// it again, also one that says what it said before.
 func (e *Editor) DeleteCompany(id CompanyID) error {
 	co, err := e.company(id)
 	if err != nil {

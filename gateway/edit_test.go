@@ -790,6 +790,10 @@ var editsThatCount = []struct {
 		func(r *rig, _ gateway.ContactID) (string, string) {
 			return companiesOf(r.byCustomID("x")), "widget c1*"
 		}},
+	{"company deleted", func(e *gateway.Editor, _, _ gateway.ContactID, c gateway.CompanyID) error { return e.DeleteCompany(c) },
+		func(r *rig, _ gateway.ContactID) (string, string) {
+			return companiesOf(r.byCustomID("x")), "widget c1*" // the payload says so
+		}},
 	{"key given to another", func(e *gateway.Editor, _, y gateway.ContactID, _ gateway.CompanyID) error {
 		return e.UpdateContact(y, gateway.ContactPatch{Key: "k1k1k1"})
 	}, func(r *rig, x gateway.ContactID) (string, string) {

@@ -280,6 +280,7 @@ var docs = sync.OnceValues(func() ([]byte, error) {
 			}
 			section.Operations = append(section.Operations, d)
 		}
+		slices.SortStableFunc(section.Operations, func(a, b docOperation) int { return strings.Compare(a.Path, b.Path) })
 		page.Sections = append(page.Sections, section)
 	}
 	for name, node := range doc.Components.Schemas {
