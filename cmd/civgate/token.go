@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -34,11 +35,7 @@ func (c *tokenCommand) run(ctx context.Context, command string, cfg config.Confi
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if errClose := st.Close(); err == nil {
-			err = errClose
-		}
-	}()
+	defer func() { err = errors.Join(err, st.Close()) }()
 	switch verb, _, _ := strings.Cut(strings.TrimPrefix(command, "token "), " "); verb {
 	case "create":
 		token := newToken()

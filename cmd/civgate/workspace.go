@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -37,11 +38,7 @@ func (c *workspaceCommand) run(ctx context.Context, command string, cfg config.C
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if errClose := st.Close(); err == nil {
-			err = errClose
-		}
-	}()
+	defer func() { err = errors.Join(err, st.Close()) }()
 	switch verb, _, _ := strings.Cut(strings.TrimPrefix(command, "workspace "), " "); verb {
 	case "create":
 		w, err := createWorkspace(ctx, st, c.Create.Name, "", "")

@@ -117,7 +117,7 @@ func (s *Server) changeMember(target targetCompany, change func(e *gateway.Edito
 		}); err != nil {
 			return err
 		}
-		return s.writeStoredCompany(r, http.StatusOK, company)
+		return theCompanies.write(s, r, http.StatusOK, company)
 	}
 }
 
@@ -165,7 +165,7 @@ func (s *Server) setPrimaryCompany(target targetContact) restHandler {
 		}); err != nil {
 			return err
 		}
-		return s.writeStored(r, http.StatusOK, contact)
+		return theContacts.write(s, r, http.StatusOK, contact)
 	}
 }
 

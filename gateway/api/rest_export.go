@@ -94,19 +94,29 @@ func (x *export) deadline(t time.Time) error {
 	return nil
 }
 
-// pages sends all rows, page by page: next returns those behind the last one, none
-// at the end. Once the head is sent there is no other way to tell of an error
-// than to break off, which every client sees: the last chunk is missing.
-func (x *export) pages(next func() (int, error)) error {
+// sendAll sends all rows, page by page: list returns those behind the last one that row
+// was given, none at the end. Once the head is sent there is no other way to tell of an
+// error than to break off, which every client sees: the last chunk is missing.
+func sendAll[T any](x *export, list func(limit int) ([]T, error), row func(v T) error) error {
 	if x.r.Request().Method == http.MethodHead {
 		return nil
 	}
-	for {
-		n, err := next()
-		if err == nil {
-			err = x.flush()
+	page := func() (n int, err error) {
+		rows, err := list(exportPage)
+		if err != nil {
+			return 0, err
 		}
+		for _, v := range rows {
+			if err := row(v); err != nil {
+				return 0, err
+			}
+		}
+		return len(rows), x.flush()
+	}
+	for {
+		n, err := page()
 		if err != nil && !x.r.Response().Committed {
+			x.r.Response().Header().Del(echo.HeaderContentDisposition) // the error is no file
 			return err
 		}
 		if err != nil {
@@ -116,6 +126,17 @@ func (x *export) pages(next func() (int, error)) error {
 			return x.deadline(time.Time{}) // it was for this answer
 		}
 	}
+}
+
+// sendContacts is sendAll for all contacts, newest first.
+func (s *Server) sendContacts(x *export, row func(v *gateway.ContactView) error) error {
+	var before gateway.ContactID
+	return sendAll(x, func(limit int) ([]*gateway.ContactView, error) {
+		return s.reader.Contacts(x.r.Request().Context(), x.r.workspace.ID, before, limit)
+	}, func(v *gateway.ContactView) error {
+		before = v.Contact.ID
+		return row(v)
+	})
 }
 
 // exportContacts answers GET /users/export/ with all contacts, newest first: as
@@ -130,27 +151,15 @@ func (s *Server) exportContacts(r *request) error {
 	if err != nil {
 		return err
 	}
-	var before gateway.ContactID
-	return x.pages(func() (int, error) {
-		rows, err := s.reader.Contacts(r.Request().Context(), r.workspace.ID, before, exportPage)
-		if err != nil {
-			return 0, err
-		}
-		for _, v := range rows {
-			err := x.row(sh.contact(v), func() []string {
-				var ids, names []string
-				for _, c := range v.Companies {
-					ids, names = append(ids, c.CustomID), append(names, c.Name)
-				}
-				return columns.cells(v.Attributes, strconv.FormatInt(int64(v.Contact.ID), 10), v.CustomID, v.Key, v.Email, strings.Join(ids, "|"), strings.Join(names, "|"),
-					strconv.FormatInt(v.PageViews, 10), stampText(v.FirstSeen), stampText(v.LastSeen), stampText(v.CreatedAt), stampText(v.UpdatedAt))
-			})
-			if err != nil {
-				return 0, err
+	return s.sendContacts(x, func(v *gateway.ContactView) error {
+		return x.row(sh.contact(v), func() []string {
+			var ids, names []string
+			for _, c := range v.Companies {
+				ids, names = append(ids, c.CustomID), append(names, c.Name)
 			}
-			before = v.Contact.ID
-		}
-		return len(rows), nil
+			return columns.cells(v.Attributes, strconv.FormatInt(int64(v.Contact.ID), 10), v.CustomID, v.Key, v.Email, strings.Join(ids, "|"), strings.Join(names, "|"),
+				strconv.FormatInt(v.PageViews, 10), stampText(v.FirstSeen), stampText(v.LastSeen), stampText(v.CreatedAt), stampText(v.UpdatedAt))
+		})
 	})
 }
 
@@ -166,21 +175,13 @@ func (s *Server) exportCompanies(r *request) error {
 		return err
 	}
 	var before gateway.CompanyID
-	return x.pages(func() (int, error) {
-		rows, err := s.reader.Companies(r.Request().Context(), r.workspace.ID, before, exportPage)
-		if err != nil {
-			return 0, err
-		}
-		for _, v := range rows {
-			err := x.row(sh.company(v), func() []string {
-				return columns.cells(v.Attributes, strconv.FormatInt(int64(v.ID), 10), v.CustomID, v.Name, strconv.FormatInt(v.EmployeesCount, 10), stampText(v.CreatedAt), stampText(v.UpdatedAt))
-			})
-			if err != nil {
-				return 0, err
-			}
-			before = v.ID
-		}
-		return len(rows), nil
+	return sendAll(x, func(limit int) ([]*gateway.CompanyView, error) {
+		return s.reader.Companies(r.Request().Context(), r.workspace.ID, before, limit)
+	}, func(v *gateway.CompanyView) error {
+		before = v.ID
+		return x.row(sh.company(v), func() []string {
+			return columns.cells(v.Attributes, strconv.FormatInt(int64(v.ID), 10), v.CustomID, v.Name, strconv.FormatInt(v.EmployeesCount, 10), stampText(v.CreatedAt), stampText(v.UpdatedAt))
+		})
 	})
 }
 
@@ -203,24 +204,16 @@ func (s *Server) exportMemberships(r *request) error {
 	if err != nil {
 		return err
 	}
-	var before gateway.ContactID
-	return x.pages(func() (int, error) {
-		rows, err := s.reader.Contacts(r.Request().Context(), r.workspace.ID, before, exportPage)
-		if err != nil {
-			return 0, err
-		}
-		for _, v := range rows {
-			for _, c := range v.Companies {
-				err := x.row(exportedMembership{v.Contact.ID, orNull(v.CustomID), c.CompanyID, orNull(c.CustomID), orNull(c.Name), stamp(c.Since), c.Source, c.Primary}, func() []string {
-					return []string{strconv.FormatInt(int64(v.Contact.ID), 10), v.CustomID, strconv.FormatInt(int64(c.CompanyID), 10), c.CustomID, c.Name, stampText(c.Since), string(c.Source), strconv.FormatBool(c.Primary)}
-				})
-				if err != nil {
-					return 0, err
-				}
+	return s.sendContacts(x, func(v *gateway.ContactView) error {
+		for _, c := range v.Companies {
+			err := x.row(exportedMembership{v.Contact.ID, orNull(v.CustomID), c.CompanyID, orNull(c.CustomID), orNull(c.Name), stamp(c.Since), c.Source, c.Primary}, func() []string {
+				return []string{strconv.FormatInt(int64(v.Contact.ID), 10), v.CustomID, strconv.FormatInt(int64(c.CompanyID), 10), c.CustomID, c.Name, stampText(c.Since), string(c.Source), strconv.FormatBool(c.Primary)}
+			})
+			if err != nil {
+				return err
 			}
-			before = v.Contact.ID
 		}
-		return len(rows), nil
+		return nil
 	})
 }
 

@@ -21,35 +21,26 @@ type methods map[string]restHandler
 
 // resources is the list of all routes of the REST API.
 func (s *Server) resources() []resource {
-	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	const get, post, put = http.MethodGet, http.MethodPost, http.MethodPut
 	// contact is what is below a contact, whatever kind of id the path has.
-	contact := func(path string, find findContact, target targetContact) []resource {
-		update, remove := s.updateContact(target, find), s.patchContact(target, noAttribute)
-		return []resource{
-			{path, methods{get: s.contact(find), put: update, patch: update, del: s.deleteContact(target)}},
-			{path + "/events", methods{get: s.events(find), post: s.createEventOf(target)}},
-			{path + "/product_events", methods{get: s.productEvents(find)}},
-			{path + "/ping_hits", methods{get: s.pageViews(find)}},
-			{path + "/set_attribute", methods{post: s.patchContact(target, oneAttribute)}},
-			{path + "/set_multiple_attributes", methods{post: s.patchContact(target, allAttributes)}},
-			{path + "/remove_attribute", methods{post: remove, del: remove}},
-			{path + "/add_tag", methods{post: s.addTag(target)}},
-			{path + "/add_many_tags", methods{post: s.addManyTags(target)}},
-			{path + "/remove_tag", methods{post: s.removeTag(target), del: s.removeTag(target)}},
-		}
+	contact := func(path string, find findContact, at targetContact) []resource {
+		return append(theContacts.resources(s, path, at, s.contact(find)),
+			resource{path + "/events", methods{get: s.events(find), post: s.createEventOf(at)}},
+			resource{path + "/product_events", methods{get: s.productEvents(find)}},
+			resource{path + "/ping_hits", methods{get: s.pageViews(find)}})
 	}
 	// many is what is done to several contacts, named by one kind of id.
 	many := func(path string, find contactRef) []resource {
 		custom, standard := s.massUpdate(find, false), s.massUpdate(find, true)
 		return []resource{
-			{path + "/update_or_create", methods{post: s.updateOrCreateContact}},
+			{path + "/update_or_create", methods{post: theContacts.updateOrCreate(s)}},
 			{path + "/mass_update_custom_attributes", methods{put: custom, post: custom}},
 			{path + "/mass_update_standard_attributes", methods{put: standard, post: standard}},
 			{path + "/merge", methods{post: s.mergeContacts(find)}},
 		}
 	}
 	return slices.Concat([]resource{
-		{"/users", methods{get: s.contacts, post: s.createContact}},
+		{"/users", methods{get: s.contacts, post: theContacts.createOne(s)}},
 		{"/users/export", methods{get: s.exportContacts}},
 		{"/users/search", methods{get: s.searchContacts}},
 		{"/users-by-id/search", methods{get: s.searchContactsByID}},

@@ -8,29 +8,20 @@ import (
 // companyResources are the routes of companies and their employees, of attributes,
 // and of what contacts did.
 func (s *Server) companyResources() []resource {
-	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
+	const get, post, del = http.MethodGet, http.MethodPost, http.MethodDelete
 	// company is what is below a company, whatever kind of id the path has.
-	company := func(path string, find findCompany, target targetCompany) []resource {
-		update, removeAttribute := s.updateCompany(target, find), s.patchCompany(target, noAttribute)
-		removeTag, removeMember := s.removeCompanyTag(target), s.removeMember(target)
-		return []resource{
-			{path, methods{get: s.company(find), put: update, patch: update, del: s.deleteCompany(target)}},
-			{path + "/members", methods{get: s.members(find)}},
-			{path + "/add_member", methods{post: s.addMember(target)}},
-			{path + "/remove_member", methods{post: removeMember, del: removeMember}},
-			{path + "/set_attribute", methods{post: s.patchCompany(target, oneAttribute)}},
-			{path + "/set_multiple_attributes", methods{post: s.patchCompany(target, allAttributes)}},
-			{path + "/remove_attribute", methods{post: removeAttribute, del: removeAttribute}},
-			{path + "/add_tag", methods{post: s.addCompanyTag(target)}},
-			{path + "/add_many_tags", methods{post: s.addManyCompanyTags(target)}},
-			{path + "/remove_tag", methods{post: removeTag, del: removeTag}},
-		}
+	company := func(path string, find findCompany, at targetCompany) []resource {
+		removeMember := s.removeMember(at)
+		return append(theCompanies.resources(s, path, at, s.company(find)),
+			resource{path + "/members", methods{get: s.members(find)}},
+			resource{path + "/add_member", methods{post: s.addMember(at)}},
+			resource{path + "/remove_member", methods{post: removeMember, del: removeMember}})
 	}
 	return slices.Concat([]resource{
-		{"/companies", methods{get: s.companies, post: s.createCompany}},
+		{"/companies", methods{get: s.companies, post: theCompanies.createOne(s)}},
 		{"/companies/export", methods{get: s.exportCompanies}},
 		{"/companies/search", methods{get: s.searchCompanies}},
-		{"/companies/update_or_create", methods{post: s.updateOrCreateCompany}},
+		{"/companies/update_or_create", methods{post: theCompanies.updateOrCreate(s)}},
 	},
 		company("/companies/:id", s.companyByID, targetCompanyByID),
 		company("/companies-by-id/:id", s.companyByCustomID, targetCompanyByCustomID),

@@ -2,7 +2,6 @@ package inbox
 
 import (
 	"context"
-	"runtime"
 	"slices"
 	"time"
 
@@ -15,9 +14,6 @@ const (
 	groupEntries = 1024
 	groupBytes   = 1 << 20
 )
-
-// maxGather is how long a group is at most kept open for callers that run.
-const maxGather = time.Millisecond
 
 // maxAppendBytes is the most that one Append may bring: SQLite keeps values
 // below 1,000,000,000 bytes, and a batch is copied a few times in memory.
@@ -110,7 +106,12 @@ func (f *File) commitLoop() {
 		if len(f.groups) == 1 && !f.closed {
 			f.crowd.wait(&f.mu, len(f.groups[0].entries), f.closing)
 		}
-		f.gather()
+		gather(&f.mu, func() int {
+			if len(f.groups) > 1 {
+				return 0
+			}
+			return len(f.groups[0].entries)
+		})
 		g := f.groups[0]
 		f.groups = slices.Delete(f.groups, 0, 1)
 		f.mu.Unlock()
@@ -152,21 +153,6 @@ func (f *File) brake() {
 	f.mu.Unlock()
 	delay(d, f.closing)
 	f.mu.Lock()
-}
-
-// gather lets callers that are about to run join the first group: as long as
-// there are any it costs no time to wait for them. The caller holds mu.
-func (f *File) gather() {
-	start := time.Now()
-	for n := 0; len(f.groups) == 1 && len(f.groups[0].entries) > n; {
-		n = len(f.groups[0].entries)
-		f.mu.Unlock()
-		runtime.Gosched()
-		f.mu.Lock()
-		if time.Since(start) > maxGather {
-			return
-		}
-	}
 }
 
 // commit writes a group and tells those who wait for it.

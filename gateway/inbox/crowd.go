@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"runtime"
 	"sync"
 	"time"
 )
@@ -75,4 +76,23 @@ func (c *crowd) worthwhile() int {
 		return 0
 	}
 	return want
+}
+
+// maxGather is how long a group is at most kept open for callers that run.
+const maxGather = time.Millisecond
+
+// gather lets callers that are about to run join a group, as long as that makes it
+// larger: it costs no time to wait for them. size is 0 for a group that takes no more.
+// The caller holds mu, which is free meanwhile.
+func gather(mu *sync.Mutex, size func() int) {
+	start := time.Now()
+	for n := 0; size() > n; {
+		n = size()
+		mu.Unlock()
+		runtime.Gosched()
+		mu.Lock()
+		if time.Since(start) > maxGather {
+			return
+		}
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -164,7 +163,12 @@ func (s *Stream) commitLoop() {
 		if len(s.flights) == 1 && !s.closed {
 			s.crowd.wait(&s.mu, len(s.flights[0].entries), s.closing)
 		}
-		s.gather()
+		gather(&s.mu, func() int {
+			if len(s.flights) > 1 {
+				return 0
+			}
+			return len(s.flights[0].entries)
+		})
 		f := s.flights[0]
 		s.flights = slices.Delete(s.flights, 0, 1)
 		s.mu.Unlock()
@@ -182,21 +186,6 @@ func (s *Stream) brake() {
 	s.mu.Unlock()
 	delay(d, s.closing)
 	s.mu.Lock()
-}
-
-// gather lets callers that are about to run join the first flight, like
-// File.gather. The caller holds mu.
-func (s *Stream) gather() {
-	start := time.Now()
-	for n := 0; len(s.flights) == 1 && len(s.flights[0].entries) > n; {
-		n = len(s.flights[0].entries)
-		s.mu.Unlock()
-		runtime.Gosched()
-		s.mu.Lock()
-		if time.Since(start) > maxGather {
-			return
-		}
-	}
 }
 
 // part is the part of a flight that goes to one shard, in one script call.

@@ -379,9 +379,13 @@ const plansOf = "plans"
 // undo rolls back; a connection that cannot is closed, which does the same.
 func (w *postgresWriter) undo(ctx context.Context, t *postgresTx) {
 	// Ids of blocks whose taking is not durable could be given out again after a
-	// crash of the server. And the server may be another one now.
-	w.ids.drop()
-	w.names.forget()
+	// crash of the server. And after a failure the server may be another one.
+	if t.err != nil || t.blocks > 0 {
+		w.ids.drop()
+	}
+	if t.err != nil {
+		w.names.forget()
+	}
 	sure, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 	defer cancel()
 	if err := t.tx.Rollback(sure); err != nil {

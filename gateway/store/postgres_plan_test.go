@@ -3,6 +3,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -271,5 +272,39 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 	}
 	if _, err := s.ForgetMessages(ctx, moment(1), 10); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestRefusedKeepsIDs: a transaction that its caller gives up, without having asked for
+// ids, costs none. One that took some gives them up.
+func TestRefusedKeepsIDs(t *testing.T) {
+	t.Parallel()
+	s := open(t, pgtest.Shared(t).NewDatabase(t))
+	next := func(fail error) (id int64) {
+		t.Helper()
+		err := s.Update(t.Context(), func(tx gateway.Tx) (err error) {
+			if id, err = tx.NextIDs(gateway.IDContact, 1); err != nil {
+				return err
+			}
+			return fail
+		})
+		if !errors.Is(err, fail) {
+			t.Fatal(err)
+		}
+		return id
+	}
+	refused := errors.New("refused")
+	first := next(nil)
+	if err := s.Update(t.Context(), func(gateway.Tx) error { return refused }); !errors.Is(err, refused) {
+		t.Fatal(err)
+	}
+	if got := next(nil); got != first+1 {
+		t.Errorf("after a transaction that was given up comes id %d, want %d", got, first+1)
+	}
+	fresh := open(t, pgtest.Shared(t).NewDatabase(t))
+	s = fresh
+	lost := next(refused)
+	if got := next(nil); got == lost {
+		t.Errorf("id %d is given out again", got)
 	}
 }
