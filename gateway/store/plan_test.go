@@ -164,7 +164,7 @@ func TestNoScans(t *testing.T) {
 			refs.CompanyIDs = append(refs.CompanyIDs, gateway.CompanyID(i+1))
 			refs.CompanyNames = append(refs.CompanyNames, text)
 		}
-		if _, err := (&sqliteTx{w: writer}).Load(w, refs); err != nil {
+		if _, err := newSQLiteTx(writer).Load(w, refs); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -265,6 +265,7 @@ func (w *postgresWriter) once(ctx context.Context, fn func(t *postgresTx) error)
 		return err
 	}
 	t := &postgresTx{w: w, ctx: ctx, tx: tx}
+	t.plain = plain{t}
 	committed := false
 	defer func() {
 		if !committed {

@@ -15,6 +15,7 @@ import (
 
 // postgresTx is a gateway.Tx.
 type postgresTx struct {
+	plain
 	w   *postgresWriter
 	ctx context.Context // of the whole transaction
 	tx  pgx.Tx

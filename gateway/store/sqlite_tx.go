@@ -9,6 +9,7 @@ import (
 // sqliteTx is a gateway.Tx. Between begin and commit it holds the writer's
 // turn.
 type sqliteTx struct {
+	plain
 	w     *sqliteWriter
 	buf   []byte
 	noted namesNoted
@@ -18,8 +19,14 @@ type sqliteTx struct {
 	err error
 }
 
-func (w *sqliteWriter) update(ctx context.Context, fn func(gateway.Tx) error) error {
+func newSQLiteTx(w *sqliteWriter) *sqliteTx {
 	t := &sqliteTx{w: w}
+	t.plain = plain{t}
+	return t
+}
+
+func (w *sqliteWriter) update(ctx context.Context, fn func(gateway.Tx) error) error {
+	t := newSQLiteTx(w)
 	err := w.transact(ctx, func() error {
 		if err := fn(t); err != nil {
 			return err
