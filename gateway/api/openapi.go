@@ -17,9 +17,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// operation describes what a method of a path does, for the OpenAPI document. The
+// endpoint describes what a method of a path does, for the OpenAPI document. The
 // names of schemas and parameters are those of openapi.yaml.
-type operation struct {
+type endpoint struct {
 	method, path string // path below restBase, with the last slash
 	tag          string
 	summary      string
@@ -45,10 +45,10 @@ var tags = []string{tagContacts, tagCompanies, tagEmployees, tagAttributes, tagE
 
 const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes."
 
-// operations are all methods of all paths. A test compares them with the routes.
-func operations() []operation {
-	var all []operation
-	add := func(o operation) {
+// endpoints are all methods of all paths. A test compares them with the routes.
+func endpoints() []endpoint {
+	var all []endpoint
+	add := func(o endpoint) {
 		switch {
 		case o.status != 0:
 		case o.method == http.MethodDelete && o.answer == "":
@@ -65,30 +65,30 @@ func operations() []operation {
 	} {
 		id := []string{kind.id}
 		one := func(method, rest, tag, summary, body, answer string) {
-			add(operation{method: method, path: kind.path + rest, tag: tag, summary: summary + ", " + kind.by, params: id, body: body, answer: answer, notFound: true})
+			add(endpoint{method: method, path: kind.path + rest, tag: tag, summary: summary + ", " + kind.by, params: id, body: body, answer: answer, notFound: true})
 		}
 		one(get, "", tagContacts, "One contact", "", "Contact")
 		one(put, "", tagContacts, "Change a contact", "ContactInput", "Contact")
 		one(patch, "", tagContacts, "Change a contact", "ContactInput", "Contact")
-		add(operation{method: del, path: kind.path, tag: tagContacts, summary: "Delete a contact and all that is theirs, " + kind.by, params: id, status: http.StatusNoContent, notFound: true})
+		add(endpoint{method: del, path: kind.path, tag: tagContacts, summary: "Delete a contact and all that is theirs, " + kind.by, params: id, status: http.StatusNoContent, notFound: true})
 		attributesAndTags(one, tagContacts, "ContactInput")
 		for _, list := range [][2]string{{"events/", "Custom events of a contact"}, {"product_events/", "Product events of a contact"}, {"ping_hits/", "Page views of a contact"}} {
-			add(operation{method: get, path: kind.path + list[0], tag: tagEvents, summary: list[1] + ", newest first, " + kind.by, params: append(id, "limit", "page"), answer: "Page", notFound: true})
+			add(endpoint{method: get, path: kind.path + list[0], tag: tagEvents, summary: list[1] + ", newest first, " + kind.by, params: append(id, "limit", "page"), answer: "Page", notFound: true})
 		}
-		add(operation{method: post, path: kind.path + "events/", tag: tagEvents, summary: "Record an event, " + kind.by, params: id, body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
+		add(endpoint{method: post, path: kind.path + "events/", tag: tagEvents, summary: "Record an event, " + kind.by, params: id, body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
 		one(post, "set_primary_company/", tagEmployees, "Make one of the contact's companies the primary one", "CompanyRef", "Contact")
-		add(operation{method: post, path: kind.base + "merge/", tag: tagContacts, summary: "Make contacts part of another, " + kind.by, body: "Merge", answer: "Success", notFound: true})
-		add(operation{method: post, path: kind.base + "update_or_create/", tag: tagContacts, summary: "Change the contact that has the custom id, or make it", body: "ContactInput", answer: "UpdatedOrCreated"})
+		add(endpoint{method: post, path: kind.base + "merge/", tag: tagContacts, summary: "Make contacts part of another, " + kind.by, body: "Merge", answer: "Success", notFound: true})
+		add(endpoint{method: post, path: kind.base + "update_or_create/", tag: tagContacts, summary: "Change the contact that has the custom id, or make it", body: "ContactInput", answer: "UpdatedOrCreated"})
 		for _, method := range []string{put, post} {
-			add(operation{method: method, path: kind.base + "mass_update_custom_attributes/", tag: tagContacts, summary: "Set one custom attribute of many contacts, " + kind.by, body: "MassUpdate", answer: "Done"})
-			add(operation{method: method, path: kind.base + "mass_update_standard_attributes/", tag: tagContacts, summary: "Set one standard attribute of many contacts, " + kind.by, body: "MassUpdate", answer: "Done"})
+			add(endpoint{method: method, path: kind.base + "mass_update_custom_attributes/", tag: tagContacts, summary: "Set one custom attribute of many contacts, " + kind.by, body: "MassUpdate", answer: "Done"})
+			add(endpoint{method: method, path: kind.base + "mass_update_standard_attributes/", tag: tagContacts, summary: "Set one standard attribute of many contacts, " + kind.by, body: "MassUpdate", answer: "Done"})
 		}
 	}
-	add(operation{method: get, path: "/users/", tag: tagContacts, summary: "List contacts, newest first", note: filterNote, params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
-	add(operation{method: post, path: "/users/", tag: tagContacts, summary: "Make a contact", body: "ContactInput", status: http.StatusCreated, answer: "Contact"})
-	add(operation{method: get, path: "/users/search/", tag: tagContacts, summary: "Find contacts", note: "By email, key, phone_number, user_id or custom_id. " + filterNote,
+	add(endpoint{method: get, path: "/users/", tag: tagContacts, summary: "List contacts, newest first", note: filterNote, params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
+	add(endpoint{method: post, path: "/users/", tag: tagContacts, summary: "Make a contact", body: "ContactInput", status: http.StatusCreated, answer: "Contact"})
+	add(endpoint{method: get, path: "/users/search/", tag: tagContacts, summary: "Find contacts", note: "By email, key, phone_number, user_id or custom_id. " + filterNote,
 		params: []string{"email", "many", "key", "phone_number", "user_id", "custom_id", "limit", "cursor"}, answer: "ContactFound", notFound: true})
-	add(operation{method: get, path: "/users-by-id/search/", tag: tagContacts, summary: "Find a contact by custom id", params: []string{"user_id", "custom_id"}, answer: "ContactFound", notFound: true})
+	add(endpoint{method: get, path: "/users-by-id/search/", tag: tagContacts, summary: "Find a contact by custom id", params: []string{"user_id", "custom_id"}, answer: "ContactFound", notFound: true})
 
 	for _, kind := range []struct{ path, id, by string }{
 		{"/companies/{id}/", "company_id_path", "by id"},
@@ -96,36 +96,36 @@ func operations() []operation {
 	} {
 		id := []string{kind.id}
 		one := func(method, rest, tag, summary, body, answer string) {
-			add(operation{method: method, path: kind.path + rest, tag: tag, summary: summary + ", " + kind.by, params: id, body: body, answer: answer, notFound: true})
+			add(endpoint{method: method, path: kind.path + rest, tag: tag, summary: summary + ", " + kind.by, params: id, body: body, answer: answer, notFound: true})
 		}
 		one(get, "", tagCompanies, "One company", "", "Company")
 		one(put, "", tagCompanies, "Change a company", "CompanyInput", "Company")
 		one(patch, "", tagCompanies, "Change a company", "CompanyInput", "Company")
-		add(operation{method: del, path: kind.path, tag: tagCompanies, summary: "Delete a company; its employees stay contacts, " + kind.by, params: id, status: http.StatusNoContent, notFound: true})
+		add(endpoint{method: del, path: kind.path, tag: tagCompanies, summary: "Delete a company; its employees stay contacts, " + kind.by, params: id, status: http.StatusNoContent, notFound: true})
 		attributesAndTags(one, tagCompanies, "CompanyInput")
 		one(post, "add_member/", tagEmployees, "Make a contact an employee", "MemberRef", "Company")
 		one(post, "remove_member/", tagEmployees, "End a contact's being an employee", "MemberRef", "Company")
 		one(del, "remove_member/", tagEmployees, "End a contact's being an employee", "MemberRef", "Company")
-		add(operation{method: get, path: kind.path + "members/", tag: tagEmployees, summary: "All employees, the newest first, " + kind.by, params: append(id, "limit", "cursor", "former"), answer: "Page", notFound: true})
+		add(endpoint{method: get, path: kind.path + "members/", tag: tagEmployees, summary: "All employees, the newest first, " + kind.by, params: append(id, "limit", "cursor", "former"), answer: "Page", notFound: true})
 	}
-	add(operation{method: get, path: "/companies/", tag: tagCompanies, summary: "List companies, newest first", note: filterNote, params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
-	add(operation{method: post, path: "/companies/", tag: tagCompanies, summary: "Make a company", body: "CompanyInput", status: http.StatusCreated, answer: "Company"})
-	add(operation{method: get, path: "/companies/search/", tag: tagCompanies, summary: "Find companies", note: "By company_id or custom_id. " + filterNote,
+	add(endpoint{method: get, path: "/companies/", tag: tagCompanies, summary: "List companies, newest first", note: filterNote, params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
+	add(endpoint{method: post, path: "/companies/", tag: tagCompanies, summary: "Make a company", body: "CompanyInput", status: http.StatusCreated, answer: "Company"})
+	add(endpoint{method: get, path: "/companies/search/", tag: tagCompanies, summary: "Find companies", note: "By company_id or custom_id. " + filterNote,
 		params: []string{"company_id", "custom_id", "limit", "cursor"}, answer: "CompanyFound", notFound: true})
-	add(operation{method: post, path: "/companies/update_or_create/", tag: tagCompanies, summary: "Change the company that has the custom id, or make it", body: "CompanyInput", answer: "UpdatedOrCreated"})
+	add(endpoint{method: post, path: "/companies/update_or_create/", tag: tagCompanies, summary: "Change the company that has the custom id, or make it", body: "CompanyInput", answer: "UpdatedOrCreated"})
 
 	for _, x := range [][3]string{{"/users/", tagContacts, "All contacts"}, {"/companies/", tagCompanies, "All companies"}, {"/memberships/", tagEmployees, "All current memberships"}} {
-		add(operation{method: get, path: x[0] + "export/", tag: x[1], summary: x[2] + " as a file", params: []string{"format"}, stream: true,
+		add(endpoint{method: get, path: x[0] + "export/", tag: x[1], summary: x[2] + " as a file", params: []string{"format"}, stream: true,
 			note: "A stream in constant memory: NDJSON with an object of the version in each line, or CSV with the items of lists joined by |. If it can't be finished it breaks off."})
 	}
-	add(operation{method: get, path: "/attributes/", tag: tagAttributes, summary: "Custom attributes", params: []string{"limit", "page"}, answer: "Page", notFound: true})
-	add(operation{method: post, path: "/attributes/", tag: tagAttributes, summary: "Define a custom attribute", body: "AttributeInput", status: http.StatusCreated, answer: "Attribute"})
-	add(operation{method: get, path: "/attributes/{id}/", tag: tagAttributes, summary: "One custom attribute", params: []string{"attribute_id"}, answer: "Attribute", notFound: true})
-	add(operation{method: get, path: "/attribute-type/{name_std}/users/", tag: tagAttributes, summary: "Type of an attribute of contacts", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
-	add(operation{method: get, path: "/attribute-type/{name_std}/companies/", tag: tagAttributes, summary: "Type of an attribute of companies", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
-	add(operation{method: post, path: "/events/", tag: tagEvents, summary: "Record an event", body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
-	add(operation{method: post, path: "/products-by-id/{custom_id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product", params: []string{"product_custom_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
-	add(operation{method: post, path: "/site-views/", tag: tagEvents, summary: "Record a page view", body: "SiteView", status: http.StatusCreated, answer: "Anything"})
+	add(endpoint{method: get, path: "/attributes/", tag: tagAttributes, summary: "Custom attributes", params: []string{"limit", "page"}, answer: "Page", notFound: true})
+	add(endpoint{method: post, path: "/attributes/", tag: tagAttributes, summary: "Define a custom attribute", body: "AttributeInput", status: http.StatusCreated, answer: "Attribute"})
+	add(endpoint{method: get, path: "/attributes/{id}/", tag: tagAttributes, summary: "One custom attribute", params: []string{"attribute_id"}, answer: "Attribute", notFound: true})
+	add(endpoint{method: get, path: "/attribute-type/{name_std}/users/", tag: tagAttributes, summary: "Type of an attribute of contacts", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
+	add(endpoint{method: get, path: "/attribute-type/{name_std}/companies/", tag: tagAttributes, summary: "Type of an attribute of companies", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
+	add(endpoint{method: post, path: "/events/", tag: tagEvents, summary: "Record an event", body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
+	add(endpoint{method: post, path: "/products-by-id/{custom_id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product", params: []string{"product_custom_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
+	add(endpoint{method: post, path: "/site-views/", tag: tagEvents, summary: "Record a page view", body: "SiteView", status: http.StatusCreated, answer: "Anything"})
 	return all
 }
 
@@ -166,10 +166,10 @@ type object = map[string]any
 
 func ref(kind, name string) object { return object{"$ref": "#/components/" + kind + "/" + name} }
 
-// openAPIPaths is the part of the document that follows from operations.
+// openAPIPaths is the part of the document that follows from endpoints.
 func openAPIPaths() map[string]map[string]any {
 	paths := make(map[string]map[string]any)
-	for _, o := range operations() {
+	for _, o := range endpoints() {
 		answer := object{"description": http.StatusText(o.status)}
 		if o.answer != "" {
 			answer["content"] = object{"application/json": object{"schema": ref("schemas", o.answer)}}
@@ -269,7 +269,7 @@ var docs = sync.OnceValues(func() ([]byte, error) {
 	page.Title, page.Description = doc.Info.Title, doc.Info.Description
 	for _, tag := range tags {
 		section := docSection{Tag: tag}
-		for _, o := range operations() {
+		for _, o := range endpoints() {
 			if o.tag != tag {
 				continue
 			}

@@ -181,11 +181,11 @@ func TestOpenAPIHasEveryRoute(t *testing.T) {
 	t.Parallel()
 	routes := make(map[string]bool)
 	for _, r := range new(Server).resources() {
-		for method := range r.methods {
+		for _, method := range r.methods.names() {
 			routes[method+" "+documented(r.path)] = true
 		}
 	}
-	for _, o := range operations() {
+	for _, o := range endpoints() {
 		name := o.method + " " + o.path
 		if !routes[name] {
 			t.Errorf("%s is documented and no route", name)
@@ -261,7 +261,7 @@ func TestOpenAPIIsServed(t *testing.T) {
 	if csp := page.Header().Get("Content-Security-Policy"); strings.Contains(csp, "unsafe") || !strings.Contains(csp, "default-src 'none'") {
 		t.Errorf("the page's policy is %q", csp)
 	}
-	for _, o := range operations() {
+	for _, o := range endpoints() {
 		if !strings.Contains(page.Body.String(), "<code>"+restBase+o.path+"</code>") {
 			t.Errorf("the page lacks %s", o.path)
 		}

@@ -41,12 +41,16 @@ const (
 	v2 version = 2
 )
 
+// method is the one that is asked for.
+func (r *request) method() string { return r.Request().Method }
+
+// restHandler reads and answers.
 type restHandler func(r *request) error
 
 // rest makes a handler of a resource's methods: it sets the headers that every
 // answer of the REST API carries, finds the workspace of the token, and renders
 // the error that comes back.
-func (s *Server) rest(m methods) echo.HandlerFunc {
+func (s *Server) rest(m *methods) echo.HandlerFunc {
 	allow := m.allow()
 	return func(c echo.Context) error {
 		restHeaders(c)
@@ -70,7 +74,7 @@ func (s *Server) rest(m methods) echo.HandlerFunc {
 		case h == nil:
 			return writeJSON(c, http.StatusMethodNotAllowed, detail{"Method " + strconv.Quote(method) + " not allowed."})
 		}
-		if err := h(r); err != nil && !c.Response().Committed { // committed: the client is gone
+		if err := h(s, r); err != nil && !c.Response().Committed { // committed: the client is gone
 			return s.restError(c, who.workspace.ID, err)
 		}
 		return nil
@@ -446,16 +450,31 @@ func (s *Server) linkTo(r *request, name, value string) *string {
 }
 
 // writeJSON answers with v. The body is made before anything is sent, so that a
-// value that can't be written is an error and not half an answer. HEAD gets the
-// headers of it.
+// value that can't be written is an error and not half an answer.
 func writeJSON(c echo.Context, status int, v any) error {
+	body, err := encodeJSON(v)
+	if err != nil {
+		return err
+	}
+	return sendJSON(c, status, body)
+}
+
+// encodeJSON returns v as JSON, its letters as they are.
+func encodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
-		return err
+		return nil, err
 	}
-	body := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// sendJSON answers with a JSON text; nil is no body. HEAD gets the headers of it.
+func sendJSON(c echo.Context, status int, body []byte) error {
+	if body == nil {
+		return c.NoContent(status)
+	}
 	c.Response().Header().Set(echo.HeaderContentLength, strconv.Itoa(len(body)))
 	if c.Request().Method == http.MethodHead {
 		c.Response().Header().Set(echo.HeaderContentType, echo.MIMEApplicationJSON)

@@ -101,10 +101,10 @@ const (
 )
 
 // createAttribute answers POST /attributes/. All that is wrong is told at once.
-func (s *Server) createAttribute(r *request) error {
+func createAttribute(r *request) (operation, error) {
 	f, err := r.fields()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var problems []*gateway.Error
 	fail := func(field, message string) {
@@ -142,16 +142,12 @@ func (s *Server) createAttribute(r *request) error {
 	}
 	if len(problems) > 0 {
 		problems[0].Also = problems[1:]
-		return problems[0]
+		return nil, problems[0]
 	}
-	var def gateway.AttributeDef
-	if err := s.edit(r, func(e *gateway.Editor) (err error) {
-		def, err = e.DefineAttribute(entity, label, typ, description)
-		return err
-	}); err != nil {
-		return err
-	}
-	return writeJSON(r, http.StatusCreated, attributeShape(r.version, &def))
+	return func(e *gateway.Editor) (answer, error) {
+		def, err := e.DefineAttribute(entity, label, typ, description)
+		return answer{status: http.StatusCreated, body: attributeShape(r.version, &def)}, err
+	}, nil
 }
 
 // checkChoices reads the choices of a fixed attribute: texts or numbers, in a list or

@@ -55,7 +55,7 @@ func (s *Server) searchCompanies(r *request) error {
 		if err != nil {
 			return err
 		}
-		return s.writeCompany(r, http.StatusOK, v)
+		return s.writeCompany(r, v)
 	}
 	where, err := s.filters(r, gateway.EntityCompany)
 	if err != nil {
@@ -87,13 +87,8 @@ func (s *Server) listCompanies(r *request, where []gateway.Condition) error {
 			return err
 		}
 	}
-	sh, err := s.shaper(r, gateway.EntityCompany)
-	if err != nil {
+	if p.Results, err = s.companyShapes(r, rows); err != nil {
 		return err
-	}
-	p.Results = make([]any, len(rows))
-	for i, v := range rows {
-		p.Results[i] = sh.company(v)
 	}
 	return writeJSON(r, http.StatusOK, p)
 }
@@ -105,14 +100,26 @@ func (s *Server) company(find findCompany) restHandler {
 		if err != nil {
 			return err
 		}
-		return s.writeCompany(r, http.StatusOK, v)
+		return s.writeCompany(r, v)
 	}
 }
 
-func (s *Server) writeCompany(r *request, status int, v *gateway.CompanyView) error {
-	sh, err := s.shaper(r, gateway.EntityCompany)
+func (s *Server) writeCompany(r *request, v *gateway.CompanyView) error {
+	shapes, err := s.companyShapes(r, []*gateway.CompanyView{v})
 	if err != nil {
 		return err
 	}
-	return writeJSON(r, status, sh.company(v))
+	return writeJSON(r, http.StatusOK, shapes[0])
+}
+
+func (s *Server) companyShapes(r *request, views []*gateway.CompanyView) ([]any, error) {
+	sh, err := s.shaper(r, gateway.EntityCompany)
+	if err != nil {
+		return nil, err
+	}
+	shapes := make([]any, len(views))
+	for i, v := range views {
+		shapes[i] = sh.company(v)
+	}
+	return shapes, nil
 }

@@ -94,78 +94,69 @@ func noObjectOf(id string) string { return fmt.Sprintf("Object with custom_id=%s
 
 // changeMember changes the membership of the contact in the body at the company of the
 // path, and answers with the company.
-func (s *Server) changeMember(target targetCompany, change func(e *gateway.Editor, company gateway.CompanyID, contact gateway.ContactID) error) restHandler {
-	return func(r *request) error {
+func changeMember(target targetCompany, change func(e *gateway.Editor, company gateway.CompanyID, contact gateway.ContactID) error) writeHandler {
+	return func(r *request) (operation, error) {
 		f, err := r.fields()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		who, err := f.whom()
-		if err != nil {
-			return err
-		}
-		var company gateway.CompanyID
-		if err := s.edit(r, func(e *gateway.Editor) (err error) {
-			if company, err = target(r, e); err != nil {
-				return err
+		return func(e *gateway.Editor) (answer, error) {
+			company, err := target(r, e)
+			if err != nil {
+				return answer{}, err
 			}
 			contact, err := who.find(e)
 			if err != nil {
-				return err
+				return answer{}, err
 			}
-			return change(e, company, contact)
-		}); err != nil {
-			return err
-		}
-		return theCompanies.write(s, r, http.StatusOK, company)
+			return answer{status: http.StatusOK, company: company}, change(e, company, contact)
+		}, err
 	}
 }
 
 // addMember answers POST …/add_member/.
-func (s *Server) addMember(target targetCompany) restHandler {
-	return s.changeMember(target, (*gateway.Editor).AddMember)
+func addMember(target targetCompany) writeHandler {
+	return changeMember(target, (*gateway.Editor).AddMember)
 }
 
 // removeMember answers POST and DELETE of …/remove_member/.
-func (s *Server) removeMember(target targetCompany) restHandler {
-	return s.changeMember(target, (*gateway.Editor).RemoveMember)
+func removeMember(target targetCompany) writeHandler {
+	return changeMember(target, (*gateway.Editor).RemoveMember)
 }
 
 // setPrimaryCompany answers POST …/set_primary_company/, which is ours, with the
 // contact. The body names one of their companies by company_id or company_custom_id.
-func (s *Server) setPrimaryCompany(target targetContact) restHandler {
-	return func(r *request) error {
+func setPrimaryCompany(target targetContact) writeHandler {
+	return func(r *request) (operation, error) {
 		f, err := r.fields()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		patch, err := gateway.ParseContactPatch(slices.DeleteFunc(f, func(x gateway.Field) bool {
 			return x.Name != "company_id" && x.Name != "company_custom_id"
 		}), r.version == v2)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if len(patch.Companies) == 0 {
-			return invalid("company_id", textRequired)
+			return nil, invalid("company_id", textRequired)
 		}
-		var contact gateway.ContactID
-		if err := s.edit(r, func(e *gateway.Editor) (err error) {
-			if contact, err = target(r, e); err != nil {
-				return err
+		return func(e *gateway.Editor) (answer, error) {
+			contact, err := target(r, e)
+			if err != nil {
+				return answer{}, err
 			}
 			company, field, err := firstCompany(e, patch.Companies)
 			if err != nil {
-				return err
+				return answer{}, err
 			}
 			err = e.SetPrimaryCompany(contact, company)
 			if gateway.IsNotFound(err) {
-				return invalid(field, "The contact is no employee of this company.")
+				err = invalid(field, "The contact is no employee of this company.")
 			}
-			return err
-		}); err != nil {
-			return err
-		}
-		return theContacts.write(s, r, http.StatusOK, contact)
+			return answer{status: http.StatusOK, contact: contact}, err
+		}, nil
 	}
 }
 

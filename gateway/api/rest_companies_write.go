@@ -45,11 +45,7 @@ var theCompanies = &kind[gateway.CompanyID, gateway.CompanyPatch]{
 	delete:  (*gateway.Editor).DeleteCompany,
 	tags:    (*gateway.Editor).CompanyTags,
 	setTags: (*gateway.Editor).SetCompanyTags,
-	write: func(s *Server, r *request, status int, id gateway.CompanyID) error {
-		v, err := s.reader.Company(r.Request().Context(), r.workspace.ID, id)
-		if err != nil {
-			return err
-		}
-		return s.writeCompany(r, status, v)
+	answer: func(status int, id gateway.CompanyID) answer {
+		return answer{status: status, company: id}
 	},
 }

@@ -78,16 +78,16 @@ func (s *Server) contact(find findContact) restHandler {
 		if err != nil {
 			return err
 		}
-		return s.writeContact(r, http.StatusOK, v)
+		return s.writeContact(r, v)
 	}
 }
 
-func (s *Server) writeContact(r *request, status int, v *gateway.ContactView) error {
+func (s *Server) writeContact(r *request, v *gateway.ContactView) error {
 	shapes, err := s.contactShapes(r, []*gateway.ContactView{v})
 	if err != nil {
 		return err
 	}
-	return writeJSON(r, status, shapes[0])
+	return writeJSON(r, http.StatusOK, shapes[0])
 }
 
 func (s *Server) contactShapes(r *request, views []*gateway.ContactView) ([]any, error) {
@@ -168,7 +168,7 @@ func (s *Server) searchContacts(r *request) error {
 	}
 	many, _ := strconv.ParseBool(q.Get("many"))
 	if !many && !asPage {
-		return s.writeContact(r, http.StatusOK, found[0])
+		return s.writeContact(r, found[0])
 	}
 	shapes, err := s.contactShapes(r, found)
 	if err != nil {
@@ -201,7 +201,7 @@ func (s *Server) searchContactsByID(r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.writeContact(r, http.StatusOK, v)
+	return s.writeContact(r, v)
 }
 
 // searchedEmail puts right what clients that build the query by hand do to an

@@ -47,12 +47,8 @@ var theContacts = &kind[gateway.ContactID, gateway.ContactPatch]{
 	delete:  (*gateway.Editor).DeleteContact,
 	tags:    (*gateway.Editor).Tags,
 	setTags: (*gateway.Editor).SetTags,
-	write: func(s *Server, r *request, status int, id gateway.ContactID) error {
-		v, err := s.reader.Contact(r.Request().Context(), r.workspace.ID, id)
-		if err != nil {
-			return err
-		}
-		return s.writeContact(r, status, v)
+	answer: func(status int, id gateway.ContactID) answer {
+		return answer{status: status, contact: id}
 	},
 }
 
@@ -87,47 +83,44 @@ var massStandard = []string{
 // massUpdate answers PUT and POST of mass_update_custom_attributes and
 // mass_update_standard_attributes. Whom an id names nobody is left out, as by a filter
 // of Django; all others are changed, or none.
-func (s *Server) massUpdate(find contactRef, standard bool) restHandler {
-	return func(r *request) error {
+func massUpdate(find contactRef, standard bool) writeHandler {
+	return func(r *request) (operation, error) {
 		f, err := r.fields()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		ids, err := f.list("ids", maxMassUpdate)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		one, err := oneAttribute(f)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if name := one[0].Name; standard != slices.Contains(massStandard, name) || !standard && isTaken(name) {
-			return invalid("attribute", fmt.Sprintf("%q is not a valid choice.", name))
+			return nil, invalid("attribute", fmt.Sprintf("%q is not a valid choice.", name))
 		}
 		patch, err := gateway.ParseContactPatch(one, r.version == v2)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if err := editNamed(s, r, theContacts.ownID, func(e *gateway.Editor) error {
+		return named(r, theContacts.ownID, func(e *gateway.Editor) (answer, error) {
 			for _, item := range ids {
 				id, err := find(e, item)
 				if gateway.IsNotFound(err) {
 					continue
 				}
-				if err != nil {
-					return err
+				if err == nil {
+					err = e.UpdateContact(id, patch)
 				}
-				if err := e.UpdateContact(id, patch); err != nil {
-					return err
+				if err != nil {
+					return answer{}, err
 				}
 			}
-			return nil
-		}); err != nil {
-			return err
-		}
-		return writeJSON(r, http.StatusOK, struct {
-			Status string `json:"status"`
-		}{"ok"})
+			return answer{status: http.StatusOK, body: struct {
+				Status string `json:"status"`
+			}{"ok"}}, nil
+		}), nil
 	}
 }
 
@@ -139,41 +132,35 @@ func isTaken(name string) bool {
 }
 
 // mergeContacts answers POST /users/merge/.
-func (s *Server) mergeContacts(find contactRef) restHandler {
-	return func(r *request) error {
+func mergeContacts(find contactRef) writeHandler {
+	return func(r *request) (operation, error) {
 		f, err := r.fields()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !f.has("parent") {
-			return invalid("parent", textRequired)
+			return nil, invalid("parent", textRequired)
 		}
 		list := "users_list"
 		if !f.has(list) && f.has("user_list") {
 			list = "user_list"
 		}
 		items, err := f.list(list, maxMerge)
-		if err != nil {
-			return err
-		}
-		if err := s.edit(r, func(e *gateway.Editor) error {
+		return func(e *gateway.Editor) (answer, error) {
 			parent, err := find(e, f.find("parent"))
 			if err != nil {
-				return unknownContact("parent", err)
+				return answer{}, unknownContact("parent", err)
 			}
 			others := make([]gateway.ContactID, len(items))
 			for i, item := range items {
 				if others[i], err = find(e, item); err != nil {
-					return unknownContact(list, err)
+					return answer{}, unknownContact(list, err)
 				}
 			}
-			return e.MergeContacts(parent, others)
-		}); err != nil {
-			return err
-		}
-		return writeJSON(r, http.StatusOK, struct {
-			Success bool `json:"success"`
-		}{true})
+			return answer{status: http.StatusOK, body: struct {
+				Success bool `json:"success"`
+			}{true}}, e.MergeContacts(parent, others)
+		}, err
 	}
 }
 

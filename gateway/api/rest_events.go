@@ -115,46 +115,39 @@ func (f fields) instant(name string) (time.Time, error) {
 const yearOne = -62135596800
 
 // createEvent answers POST /events/, whose body names the contact.
-func (s *Server) createEvent(r *request) error {
+func createEvent(r *request) (operation, error) {
 	f, err := r.fields()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	who, err := f.whom()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return s.addEvent(r, f, func(_ *request, e *gateway.Editor) (gateway.ContactID, error) { return who.find(e) })
+	return addEvent(r, f, func(_ *request, e *gateway.Editor) (gateway.ContactID, error) { return who.find(e) })
 }
 
 // createEventOf answers POST …/:id/events/.
-func (s *Server) createEventOf(target targetContact) restHandler {
-	return func(r *request) error {
+func createEventOf(target targetContact) writeHandler {
+	return func(r *request) (operation, error) {
 		f, err := r.fields()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		return s.addEvent(r, f, target)
+		return addEvent(r, f, target)
 	}
 }
 
-func (s *Server) addEvent(r *request, f fields, target targetContact) error {
+func addEvent(r *request, f fields, target targetContact) (operation, error) {
 	o, err := f.occurrence("name")
-	if err != nil {
-		return err
-	}
-	var answer eventCreated
-	if err := s.edit(r, func(e *gateway.Editor) error {
-		id, err := target(r, e)
+	return func(e *gateway.Editor) (answer, error) {
+		contact, err := target(r, e)
 		if err != nil {
-			return err
+			return answer{}, err
 		}
-		answer.ID, answer.Created, err = e.AddEvent(id, gateway.EventCustom, o.name, o.data, o.at)
-		return err
-	}); err != nil {
-		return err
-	}
-	return writeJSON(r, http.StatusCreated, answer)
+		id, first, err := e.AddEvent(contact, gateway.EventCustom, o.name, o.data, o.at)
+		return answer{status: http.StatusCreated, body: eventCreated{id, first}}, err
+	}, err
 }
 
 // productEventTypes are all there are (contract, section 1.3).
@@ -164,43 +157,39 @@ var productEventTypes = []string{
 }
 
 // createProductEvent answers POST /products-by-id/:custom_id/product_event/.
-func (s *Server) createProductEvent(r *request) error {
+func createProductEvent(r *request) (operation, error) {
 	product := strings.TrimRight(r.pathID(), "/")
 	if product == "" || len(product) > gateway.MaxID {
-		return errNotFound
+		return nil, errNotFound
 	}
 	f, err := r.fields()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	who, err := f.whom()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o, err := f.occurrence("event_type")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if o.name = strings.ToLower(o.name); !slices.Contains(productEventTypes, o.name) {
-		return invalid("event_type", noChoice(o.name))
+		return nil, invalid("event_type", noChoice(o.name))
 	}
 	if o.data, err = withProduct(product, o.data); err != nil {
-		return err
+		return nil, err
 	}
-	var answer struct {
-		ID int64 `json:"id"`
-	}
-	if err := s.edit(r, func(e *gateway.Editor) error {
-		id, err := who.find(e)
+	return func(e *gateway.Editor) (answer, error) {
+		contact, err := who.find(e)
 		if err != nil {
-			return err
+			return answer{}, err
 		}
-		answer.ID, _, err = e.AddEvent(id, gateway.EventProduct, o.name, o.data, o.at)
-		return err
-	}); err != nil {
-		return err
-	}
-	return writeJSON(r, http.StatusCreated, answer)
+		id, _, err := e.AddEvent(contact, gateway.EventProduct, o.name, o.data, o.at)
+		return answer{status: http.StatusCreated, body: struct {
+			ID int64 `json:"id"`
+		}{id}}, err
+	}, nil
 }
 
 // withProduct puts product_id before the members of data, instead of one that it has.
@@ -226,17 +215,17 @@ func withProduct(product, data string) (string, error) {
 }
 
 // createSiteView answers POST /site-views/ with the page view.
-func (s *Server) createSiteView(r *request) error {
+func createSiteView(r *request) (operation, error) {
 	f, err := r.fields()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	key, err := f.text("client_user", gateway.MaxID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !gateway.IsVisitorKey(key) {
-		return invalid("client_user", "A visitor key has 6 to 64 letters, digits, hyphens and underscores.")
+		return nil, invalid("client_user", "A visitor key has 6 to 64 letters, digits, hyphens and underscores.")
 	}
 	v := gateway.PageView{Key: key}
 	for _, x := range []struct {
@@ -248,34 +237,32 @@ func (s *Server) createSiteView(r *request) error {
 		}
 		// The rest of what is too long is cut off, as of what browsers tell.
 		if *x.to, err = f.text(x.name, maxRESTBody); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if v.URL == "" && v.Path == "" {
-		return invalid("page_domain", textRequired)
+		return nil, invalid("page_domain", textRequired)
 	}
 	v.URL = fullURL(v.URL, v.Path)
 	if v.At, err = f.instant("timestamp"); err != nil {
-		return err
+		return nil, err
 	}
-	var stored gateway.PageView
-	if err := s.edit(r, func(e *gateway.Editor) error {
+	return func(e *gateway.Editor) (answer, error) {
 		id, err := e.ContactByKey(key)
 		if gateway.IsNotFound(err) {
 			id, err = e.CreateContact(gateway.ContactPatch{Key: key})
 		}
 		if err != nil {
-			return err
+			return answer{}, err
 		}
-		v.ContactID = id
-		if stored, err = e.AddPageView(v); err == nil && stored.URL == "" && stored.Path == "" {
-			return invalid("page_domain", "Enter a valid URL.")
+		seen := v
+		seen.ContactID = id
+		stored, err := e.AddPageView(seen)
+		if err == nil && stored.URL == "" && stored.Path == "" {
+			err = invalid("page_domain", "Enter a valid URL.")
 		}
-		return err
-	}); err != nil {
-		return err
-	}
-	return writeJSON(r, http.StatusCreated, pageViewShape(&stored))
+		return answer{status: http.StatusCreated, body: pageViewShape(&stored)}, err
+	}, nil
 }
 
 // fullURL is domain as the URL of a page. The vendor's clients send one, but the field is

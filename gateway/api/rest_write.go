@@ -8,8 +8,95 @@ import (
 	"civgate/gateway"
 )
 
+// This file owns how the REST API writes: what every write goes through, and those of
+// contacts and companies.
+//
+// Decisions
+//
+//   - A write reads its request first and then becomes an operation, which an edit
+//     carries out. So one operation can be done by itself, be remembered under an
+//     Idempotency-Key in the transaction that does it, and be one of many in a bulk
+//     request, without its knowing.
+//   - What an operation answers with is said within the transaction; a contact or company
+//     is shown as it is after it.
+
 // maxTagNames is how many tags one request may add.
 const maxTagNames = 200
+
+// writeHandler reads a request that writes and returns what it asks for. What is wrong
+// with the request itself is its error.
+type writeHandler func(r *request) (operation, error)
+
+// operation is carried out within an edit; see gateway.Gateway.Edit for what it may do.
+type operation func(e *gateway.Editor) (answer, error)
+
+// answer is what an operation answers with: the view of a contact or company as it is
+// after the commit if one is named, else body, nothing if that is nil.
+type answer struct {
+	status  int
+	body    any
+	contact gateway.ContactID
+	company gateway.CompanyID
+}
+
+// done answers that all went well where there is nothing to tell.
+func (r *request) done() answer {
+	if r.method() == http.MethodDelete {
+		return answer{status: http.StatusNoContent}
+	}
+	return answer{status: http.StatusOK}
+}
+
+// serveWrite carries out what h makes of the request, and answers with it.
+func (s *Server) serveWrite(r *request, h writeHandler) error {
+	op, err := h(r)
+	if err != nil {
+		return err
+	}
+	var a answer
+	if err := s.edit(r, func(e *gateway.Editor) (err error) {
+		a, err = op(e)
+		return err
+	}); err != nil {
+		return err
+	}
+	body, err := s.render(r, a)
+	if err != nil {
+		return err
+	}
+	return sendJSON(r, a.status, body)
+}
+
+// render returns the JSON text of an answer's body, nil if it has none.
+func (s *Server) render(r *request, a answer) ([]byte, error) {
+	body := a.body
+	switch {
+	case a.contact != 0:
+		v, err := s.reader.Contact(r.Request().Context(), r.workspace.ID, a.contact)
+		if err != nil {
+			return nil, err
+		}
+		shapes, err := s.contactShapes(r, []*gateway.ContactView{v})
+		if err != nil {
+			return nil, err
+		}
+		body = shapes[0]
+	case a.company != 0:
+		v, err := s.reader.Company(r.Request().Context(), r.workspace.ID, a.company)
+		if err != nil {
+			return nil, err
+		}
+		shapes, err := s.companyShapes(r, []*gateway.CompanyView{v})
+		if err != nil {
+			return nil, err
+		}
+		body = shapes[0]
+	}
+	if body == nil {
+		return nil, nil
+	}
+	return encodeJSON(body)
+}
 
 // target finds, within an edit, what the request's path names.
 type target[ID any] func(r *request, e *gateway.Editor) (ID, error)
@@ -28,20 +115,23 @@ type kind[ID, P any] struct {
 	delete  func(e *gateway.Editor, id ID) error
 	tags    func(e *gateway.Editor, id ID) ([]string, error)
 	setTags func(e *gateway.Editor, id ID, tags []string) error
-	// write answers with it as it is stored.
-	write func(s *Server, r *request, status int, id ID) error
+	// answer is the one that shows it.
+	answer func(status int, id ID) answer
 }
 
-// editNamed is edit with an own id in errors by its name in the request's version.
-func editNamed(s *Server, r *request, names map[version]string, fn func(e *gateway.Editor) error) error {
-	err := s.edit(r, fn)
-	var e *gateway.Error
-	if errors.As(err, &e) && e.Code == gateway.CodeInvalid && e.Field == "custom_id" {
-		named := *e
-		named.Field = names[r.version]
-		return &named
+// named is op with an own id in its errors by the name that it has in the request's
+// version.
+func named(r *request, names map[version]string, op operation) operation {
+	return func(ed *gateway.Editor) (answer, error) {
+		a, err := op(ed)
+		var e *gateway.Error
+		if errors.As(err, &e) && e.Code == gateway.CodeInvalid && e.Field == "custom_id" {
+			other := *e
+			other.Field = names[r.version]
+			return a, &other
+		}
+		return a, err
 	}
-	return err
 }
 
 // patch reads the body as a patch.
@@ -54,99 +144,67 @@ func (k *kind[ID, P]) patch(r *request) (p P, err error) {
 }
 
 // createOne answers POST to a list.
-func (k *kind[ID, P]) createOne(s *Server) restHandler {
-	return func(r *request) error {
-		patch, err := k.patch(r)
-		if err == nil && k.check != nil {
-			err = k.check(&patch)
-		}
-		if err != nil {
-			return err
-		}
-		var id ID
-		if err := editNamed(s, r, k.ownID, func(e *gateway.Editor) (err error) {
-			id, err = k.create(e, patch)
-			return err
-		}); err != nil {
-			return err
-		}
-		return k.write(s, r, http.StatusCreated, id)
+func (k *kind[ID, P]) createOne(r *request) (operation, error) {
+	patch, err := k.patch(r)
+	if err == nil && k.check != nil {
+		err = k.check(&patch)
 	}
+	return named(r, k.ownID, func(e *gateway.Editor) (answer, error) {
+		id, err := k.create(e, patch)
+		return k.answer(http.StatusCreated, id), err
+	}), err
 }
 
 // updateOne answers PUT and PATCH: both change what is sent and nothing else. Nothing
-// sent changes nothing, not even when it was last changed; that is answered by read.
-func (k *kind[ID, P]) updateOne(s *Server, at target[ID], read restHandler) restHandler {
-	return func(r *request) error {
+// sent changes nothing, not even when it was last changed.
+func (k *kind[ID, P]) updateOne(at target[ID]) writeHandler {
+	return func(r *request) (operation, error) {
 		patch, err := k.patch(r)
-		if err != nil {
-			return err
-		}
-		if k.empty(&patch) {
-			return read(r)
-		}
-		var id ID
-		if err := editNamed(s, r, k.ownID, func(e *gateway.Editor) (err error) {
-			if id, err = at(r, e); err != nil {
-				return err
+		return named(r, k.ownID, func(e *gateway.Editor) (answer, error) {
+			id, err := at(r, e)
+			if err == nil && !k.empty(&patch) {
+				err = k.update(e, id, patch)
 			}
-			return k.update(e, id, patch)
-		}); err != nil {
-			return err
-		}
-		return k.write(s, r, http.StatusOK, id)
+			return k.answer(http.StatusOK, id), err
+		}), err
 	}
 }
 
 // deleteOne answers DELETE.
-func (k *kind[ID, P]) deleteOne(s *Server, at target[ID]) restHandler {
-	return func(r *request) error {
-		if err := s.edit(r, func(e *gateway.Editor) error {
+func (k *kind[ID, P]) deleteOne(at target[ID]) writeHandler {
+	return func(r *request) (operation, error) {
+		return func(e *gateway.Editor) (answer, error) {
 			id, err := at(r, e)
-			if err != nil {
-				return err
+			if err == nil {
+				err = k.delete(e, id)
 			}
-			return k.delete(e, id)
-		}); err != nil {
-			return err
-		}
-		return r.NoContent(http.StatusNoContent)
+			return answer{status: http.StatusNoContent}, err
+		}, nil
 	}
 }
 
 // updateOrCreate answers POST …/update_or_create/: what has the own id of the body gets
 // what the body says, tags being added; without such a one it is made.
-func (k *kind[ID, P]) updateOrCreate(s *Server) restHandler {
-	return func(r *request) error {
-		patch, err := k.patch(r)
-		if err != nil {
-			return err
-		}
-		own := k.upsert(&patch)
-		if own == nil || *own == "" {
-			return invalid(k.ownID[r.version], textRequired)
-		}
-		var id ID
-		var created bool
-		if err := editNamed(s, r, k.ownID, func(e *gateway.Editor) (err error) {
-			id, err = k.byOwnID(e, *own)
-			if created = gateway.IsNotFound(err); created {
-				id, err = k.create(e, patch)
-				return err
-			}
-			if err != nil {
-				return err
-			}
-			return k.update(e, id, patch)
-		}); err != nil {
-			return err
-		}
-		status := http.StatusOK
-		if created {
-			status = http.StatusCreated
-		}
-		return writeJSON(r, status, createdOrNot[ID]{created, id})
+func (k *kind[ID, P]) updateOrCreate(r *request) (operation, error) {
+	patch, err := k.patch(r)
+	if err != nil {
+		return nil, err
 	}
+	own := k.upsert(&patch)
+	if own == nil || *own == "" {
+		return nil, invalid(k.ownID[r.version], textRequired)
+	}
+	return named(r, k.ownID, func(e *gateway.Editor) (answer, error) {
+		id, err := k.byOwnID(e, *own)
+		if gateway.IsNotFound(err) {
+			id, err = k.create(e, patch)
+			return answer{status: http.StatusCreated, body: createdOrNot[ID]{true, id}}, err
+		}
+		if err == nil {
+			err = k.update(e, id, patch)
+		}
+		return answer{status: http.StatusOK, body: createdOrNot[ID]{false, id}}, err
+	}), nil
 }
 
 // createdOrNot is the answer of update_or_create.
@@ -157,39 +215,25 @@ type createdOrNot[ID any] struct {
 
 // attributes changes what read makes of the body, and answers 200 without a body, or
 // 204 to a DELETE.
-func (k *kind[ID, P]) attributes(s *Server, at target[ID], read func(f fields) ([]gateway.Field, error)) restHandler {
-	return func(r *request) error {
+func (k *kind[ID, P]) attributes(at target[ID], read func(f fields) ([]gateway.Field, error)) writeHandler {
+	return func(r *request) (operation, error) {
 		f, err := r.fields()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		members, err := read(f)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		patch, err := k.parse(members, r.version == v2)
-		if err != nil {
-			return err
-		}
-		if err := editNamed(s, r, k.ownID, func(e *gateway.Editor) error {
+		return named(r, k.ownID, func(e *gateway.Editor) (answer, error) {
 			id, err := at(r, e)
-			if err != nil || k.empty(&patch) {
-				return err
+			if err == nil && !k.empty(&patch) {
+				err = k.update(e, id, patch)
 			}
-			return k.update(e, id, patch)
-		}); err != nil {
-			return err
-		}
-		return r.done()
+			return r.done(), err
+		}), err
 	}
-}
-
-// done answers that all went well where there is nothing to tell.
-func (r *request) done() error {
-	if r.Request().Method == http.MethodDelete {
-		return r.NoContent(http.StatusNoContent)
-	}
-	return r.NoContent(http.StatusOK)
 }
 
 // oneAttribute reads the body of set_attribute.
@@ -242,23 +286,20 @@ func withTags(have, names []string) (all []string, more bool, err error) {
 
 // changeTags gives what the path names the tags that change makes of those that it has,
 // and returns whether they are others.
-func (k *kind[ID, P]) changeTags(s *Server, r *request, at target[ID], change func(have []string) (all []string, changed bool, err error)) (changed bool, err error) {
-	err = s.edit(r, func(e *gateway.Editor) error {
-		id, err := at(r, e)
-		if err != nil {
-			return err
-		}
-		have, err := k.tags(e, id)
-		if err != nil {
-			return err
-		}
-		var all []string
-		if all, changed, err = change(have); err != nil || !changed {
-			return err
-		}
-		return k.setTags(e, id, all)
-	})
-	return changed, err
+func (k *kind[ID, P]) changeTags(r *request, e *gateway.Editor, at target[ID], change func(have []string) (all []string, changed bool, err error)) (changed bool, err error) {
+	id, err := at(r, e)
+	if err != nil {
+		return false, err
+	}
+	have, err := k.tags(e, id)
+	if err != nil {
+		return false, err
+	}
+	all, changed, err := change(have)
+	if err != nil || !changed {
+		return false, err
+	}
+	return true, k.setTags(e, id, all)
 }
 
 // tagName reads the body of add_tag and remove_tag.
@@ -286,71 +327,60 @@ func (f fields) tagNames() ([]string, error) {
 }
 
 // addTag answers POST …/add_tag/.
-func (k *kind[ID, P]) addTag(s *Server, at target[ID]) restHandler {
-	return func(r *request) error {
+func (k *kind[ID, P]) addTag(at target[ID]) writeHandler {
+	return func(r *request) (operation, error) {
 		name, err := r.tagName()
-		if err != nil {
-			return err
-		}
-		added, err := k.changeTags(s, r, at, func(have []string) ([]string, bool, error) {
-			return withTags(have, []string{name})
-		})
-		if err != nil {
-			return err
-		}
-		return writeJSON(r, http.StatusOK, tagAnswer{added, addedTag{Name: name}})
+		return func(e *gateway.Editor) (answer, error) {
+			added, err := k.changeTags(r, e, at, func(have []string) ([]string, bool, error) {
+				return withTags(have, []string{name})
+			})
+			return answer{status: http.StatusOK, body: tagAnswer{added, addedTag{Name: name}}}, err
+		}, err
 	}
 }
 
 // addManyTags answers POST …/add_many_tags/.
-func (k *kind[ID, P]) addManyTags(s *Server, at target[ID]) restHandler {
-	return func(r *request) error {
+func (k *kind[ID, P]) addManyTags(at target[ID]) writeHandler {
+	return func(r *request) (operation, error) {
 		f, err := r.fields()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		names, err := f.tagNames()
-		if err != nil {
-			return err
-		}
-		if _, err := k.changeTags(s, r, at, func(have []string) ([]string, bool, error) {
-			return withTags(have, names)
-		}); err != nil {
-			return err
-		}
-		return r.done()
+		return func(e *gateway.Editor) (answer, error) {
+			_, err := k.changeTags(r, e, at, func(have []string) ([]string, bool, error) {
+				return withTags(have, names)
+			})
+			return r.done(), err
+		}, err
 	}
 }
 
 // removeTag answers POST and DELETE of …/remove_tag/. A tag that is not there is none
 // afterwards either.
-func (k *kind[ID, P]) removeTag(s *Server, at target[ID]) restHandler {
-	return func(r *request) error {
+func (k *kind[ID, P]) removeTag(at target[ID]) writeHandler {
+	return func(r *request) (operation, error) {
 		name, err := r.tagName()
-		if err != nil {
-			return err
-		}
-		if _, err := k.changeTags(s, r, at, func(have []string) ([]string, bool, error) {
-			all := slices.DeleteFunc(slices.Clone(have), func(tag string) bool { return tag == name })
-			return all, len(all) < len(have), nil
-		}); err != nil {
-			return err
-		}
-		return r.done()
+		return func(e *gateway.Editor) (answer, error) {
+			_, err := k.changeTags(r, e, at, func(have []string) ([]string, bool, error) {
+				all := slices.DeleteFunc(slices.Clone(have), func(tag string) bool { return tag == name })
+				return all, len(all) < len(have), nil
+			})
+			return r.done(), err
+		}, err
 	}
 }
 
 // resources are the routes of one contact or company, whatever kind of id the path has.
-func (k *kind[ID, P]) resources(s *Server, path string, at target[ID], read restHandler) []resource {
-	const get, post, put, patch, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete
-	update, removeAttribute, removeTag := k.updateOne(s, at, read), k.attributes(s, at, noAttribute), k.removeTag(s, at)
+func (k *kind[ID, P]) resources(path string, at target[ID], read restHandler) []resource {
+	update, removeAttribute, removeTag := k.updateOne(at), k.attributes(at, noAttribute), k.removeTag(at)
 	return []resource{
-		{path, methods{get: read, put: update, patch: update, del: k.deleteOne(s, at)}},
-		{path + "/set_attribute", methods{post: k.attributes(s, at, oneAttribute)}},
-		{path + "/set_multiple_attributes", methods{post: k.attributes(s, at, allAttributes)}},
+		{path, methods{get: read, put: update, patch: update, del: k.deleteOne(at)}},
+		{path + "/set_attribute", methods{post: k.attributes(at, oneAttribute)}},
+		{path + "/set_multiple_attributes", methods{post: k.attributes(at, allAttributes)}},
 		{path + "/remove_attribute", methods{post: removeAttribute, del: removeAttribute}},
-		{path + "/add_tag", methods{post: k.addTag(s, at)}},
-		{path + "/add_many_tags", methods{post: k.addManyTags(s, at)}},
+		{path + "/add_tag", methods{post: k.addTag(at)}},
+		{path + "/add_many_tags", methods{post: k.addManyTags(at)}},
 		{path + "/remove_tag", methods{post: removeTag, del: removeTag}},
 	}
 }

@@ -17,30 +17,33 @@ type resource struct {
 	methods methods
 }
 
-type methods map[string]restHandler
+// methods are what a resource does. HEAD is get without its body.
+type methods struct {
+	get                   restHandler
+	post, put, patch, del writeHandler
+}
 
 // resources is the list of all routes of the REST API.
 func (s *Server) resources() []resource {
-	const get, post, put = http.MethodGet, http.MethodPost, http.MethodPut
 	// contact is what is below a contact, whatever kind of id the path has.
 	contact := func(path string, find findContact, at targetContact) []resource {
-		return append(theContacts.resources(s, path, at, s.contact(find)),
-			resource{path + "/events", methods{get: s.events(find), post: s.createEventOf(at)}},
+		return append(theContacts.resources(path, at, s.contact(find)),
+			resource{path + "/events", methods{get: s.events(find), post: createEventOf(at)}},
 			resource{path + "/product_events", methods{get: s.productEvents(find)}},
 			resource{path + "/ping_hits", methods{get: s.pageViews(find)}})
 	}
 	// many is what is done to several contacts, named by one kind of id.
 	many := func(path string, find contactRef) []resource {
-		custom, standard := s.massUpdate(find, false), s.massUpdate(find, true)
+		custom, standard := massUpdate(find, false), massUpdate(find, true)
 		return []resource{
-			{path + "/update_or_create", methods{post: theContacts.updateOrCreate(s)}},
+			{path + "/update_or_create", methods{post: theContacts.updateOrCreate}},
 			{path + "/mass_update_custom_attributes", methods{put: custom, post: custom}},
 			{path + "/mass_update_standard_attributes", methods{put: standard, post: standard}},
-			{path + "/merge", methods{post: s.mergeContacts(find)}},
+			{path + "/merge", methods{post: mergeContacts(find)}},
 		}
 	}
 	return slices.Concat([]resource{
-		{"/users", methods{get: s.contacts, post: theContacts.createOne(s)}},
+		{"/users", methods{get: s.contacts, post: theContacts.createOne}},
 		{"/users/export", methods{get: s.exportContacts}},
 		{"/users/search", methods{get: s.searchContacts}},
 		{"/users-by-id/search", methods{get: s.searchContactsByID}},
@@ -55,7 +58,7 @@ func (s *Server) resources() []resource {
 // Mount registers all routes on e.
 func (s *Server) Mount(e *echo.Echo) {
 	for _, r := range s.resources() {
-		h := s.rest(r.methods)
+		h := s.rest(&r.methods)
 		for _, end := range pathEnds(r.path) {
 			e.Any(restBase+r.path+end, h)
 			e.RouteNotFound(restBase+r.path+end, h) // methods that echo doesn't know
@@ -78,25 +81,51 @@ func pathEnds(path string) []string {
 	return []string{"", "/"}
 }
 
-// allow is the value of the Allow header, in the vendor's order.
-func (m methods) allow() string {
-	var names []string
+// names are those of the methods that there are, in the vendor's order.
+func (m *methods) names() (names []string) {
 	for _, name := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
-		if m[name] != nil {
+		if m.find(name) != nil {
 			names = append(names, name)
 		}
 	}
-	if m[http.MethodGet] != nil {
-		names = append(names, http.MethodHead)
-	}
-	return strings.Join(slices.Concat(names, []string{http.MethodOptions}), ", ")
+	return names
 }
 
-// find returns what the method does, HEAD being GET without its body; nil if
-// the method is not allowed.
-func (m methods) find(method string) restHandler {
-	if method == http.MethodHead {
-		method = http.MethodGet
+// allow is the value of the Allow header.
+func (m *methods) allow() string {
+	names := m.names()
+	if m.get != nil {
+		names = append(names, http.MethodHead)
 	}
-	return m[method]
+	return strings.Join(append(names, http.MethodOptions), ", ")
+}
+
+// find returns what the method does, nil if it is not allowed.
+func (m *methods) find(method string) func(s *Server, r *request) error {
+	if method == http.MethodGet || method == http.MethodHead {
+		if m.get == nil {
+			return nil
+		}
+		return func(_ *Server, r *request) error { return m.get(r) }
+	}
+	h := m.write(method)
+	if h == nil {
+		return nil
+	}
+	return func(s *Server, r *request) error { return s.serveWrite(r, h) }
+}
+
+// write returns what a method that writes does, nil if there is no such one.
+func (m *methods) write(method string) writeHandler {
+	switch method {
+	case http.MethodPost:
+		return m.post
+	case http.MethodPut:
+		return m.put
+	case http.MethodPatch:
+		return m.patch
+	case http.MethodDelete:
+		return m.del
+	}
+	return nil
 }
