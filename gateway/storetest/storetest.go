@@ -84,6 +84,7 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"added events", testAddEvent},
 		{"names of events after a rollback", testEventNamesRollback},
 		{"names of events at once", testEventNamesAtOnce},
+		{"kept answers", testKeptAnswers},
 		{"life", testLife},
 	} {
 		t.Run(c.name, func(t *testing.T) {
