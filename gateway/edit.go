@@ -122,6 +122,7 @@ type Editor struct {
 
 	deletedContacts  []ContactID
 	deletedCompanies []CompanyID
+	untagged         []ContactID // saved already, without a tag that is deleted
 }
 
 // Now is the time of the edit, as it is stored.
@@ -271,6 +272,7 @@ func (e *Editor) setAttributes(entity Entity, bag *Attributes, in []PayloadAttri
 	for i := range in {
 		a := &in[i]
 		if a.Name == attrTags && !keepTags {
+			e.set.noteTags(bag, e.at)
 			bag.Set(attrTags, Null)
 		}
 		if _, standard := Standard(entity, a.Name); standard || a.Value.IsNull() || e.set.def(DefKey{entity, a.Name}) != nil {
@@ -492,12 +494,17 @@ func (e *Editor) patchCompany(co *companyState, p CompanyPatch) error {
 	if err := e.setAttributes(EntityCompany, &co.c.Attributes, p.Attributes, p.KeepTags); err != nil {
 		return err
 	}
+	e.touchCompany(co)
+	return nil
+}
+
+// touchCompany marks a company as changed.
+func (e *Editor) touchCompany(co *companyState) {
 	co.c.UpdatedAt = e.at
 	if !co.isNew && !co.dirty {
 		co.dirty = true
 		e.set.built = append(e.set.built, co)
 	}
-	return nil
 }
 
 // DeleteCompany deletes a company with its memberships. A payload that names it makes
@@ -764,7 +771,7 @@ func (e *Editor) changes() *Changes {
 // affected are the contacts of which caches may know something that is no longer
 // true.
 func (e *Editor) affected() []ContactID {
-	ids := slices.Clone(e.deletedContacts)
+	ids := slices.Concat(e.deletedContacts, e.untagged)
 	for _, cs := range e.set.touched {
 		ids = append(ids, cs.c.ID)
 	}

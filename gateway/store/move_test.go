@@ -81,6 +81,10 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 			c.PageViews = append(c.PageViews, gateway.PageView{WorkspaceID: w, ContactID: id, Key: x.Key, At: at, URL: "https://x.test/?a=\"", Path: "/"})
 			ids = append(ids, gateway.MessageID{15: byte(i), 14: byte(i >> 8), 0: 0xff})
 		}
+		c.Tagged = []gateway.TagChange{
+			{Entity: gateway.EntityContact, Subject: firstContact, Name: "vip ✓", At: at}, {Entity: gateway.EntityCompany, Subject: firstCompany, Name: "vip ✓", At: at},
+			{Entity: gateway.EntityContact, Subject: firstContact + 1, Name: "beta", At: at},
+		}
 		c.Events = []gateway.Event{{WorkspaceID: w, ContactID: gateway.ContactID(firstContact), Kind: gateway.EventCustom, Name: "n", At: at, Data: `{"a":1.50}`}}
 		c.Merges = []gateway.Merge{{WorkspaceID: w, At: at, By: "widget", Rule: "r", WinnerID: gateway.ContactID(firstContact), LoserID: gateway.ContactID(firstContact + 1), Before: `{}`, After: `{"b":2}`}}
 		if _, err := tx.ClaimMessages(w, ids, at); err != nil {
@@ -229,7 +233,7 @@ func TestImportDamaged(t *testing.T) {
 		{"empty", "", "ends here"},
 		{"something else", "{\"a\":1}\n", "not an export"},
 		{"no JSON", "PK\x03\x04\n", "not what belongs here"},
-		{"another format", strings.Replace(text, `"format":2`, `"format":3`, 1), "format 3"},
+		{"another format", strings.Replace(text, `"format":3`, `"format":2`, 1), "format 2"},
 		{"cut in a row", text[:len(text)/2], "before its end"},
 		{"cut after a table", text[:strings.Index(text, `{"table":"contacts"`)], "before its end"},
 		{"without the last line", strings.TrimSuffix(text, "{\"civgate\":\"end\"}\n"), "before its end"},

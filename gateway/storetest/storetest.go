@@ -85,6 +85,11 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"names of events after a rollback", testEventNamesRollback},
 		{"names of events at once", testEventNamesAtOnce},
 		{"life", testLife},
+		{"numbers of employees", testEmployeeNumbers},
+		{"tags", testTags},
+		{"find by tag", testFindByTag},
+		{"tags are taken away", testUntag},
+		{"added tags", testAddTag},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
