@@ -136,7 +136,10 @@ var (
 		" UPDATE workspaces SET tags = tags + f.n FROM (SELECT count(*) AS n FROM fresh) AS f WHERE workspace_id = $1 AND f.n > 0"
 	taggedByName = given("name, entity, subject_id bigint") + " JOIN tags AS t ON t.workspace_id = u.workspace_id AND t.name = u.name"
 	insertTagged = "INSERT INTO tagged (workspace_id, tag_id, entity, subject_id) SELECT u.workspace_id, t.id, u.entity, u.subject_id FROM " + taggedByName + " ON CONFLICT DO NOTHING"
-	deleteTagged = "DELETE FROM tagged AS g USING " + taggedByName + " WHERE g.workspace_id = u.workspace_id AND g.tag_id = t.id AND g.entity = u.entity AND g.subject_id = u.subject_id"
+	// The links are worked out first (OFFSET 0), so that the whole key finds each: by
+	// tag alone, as good a way before there are statistics, all who have it are read.
+	deleteTagged = "DELETE FROM tagged AS g USING (SELECT u.workspace_id, t.id AS tag_id, u.entity, u.subject_id FROM " + taggedByName + " OFFSET 0) AS n" +
+		" WHERE g.workspace_id = n.workspace_id AND g.tag_id = n.tag_id AND g.entity = n.entity AND g.subject_id = n.subject_id"
 
 	growCompanies = "UPDATE companies AS t SET employees = t.employees + u.n FROM " + given("id bigint, n bigint") + " WHERE t.workspace_id = u.workspace_id AND t.id = u.id"
 )
