@@ -122,6 +122,14 @@ type Tx interface {
 	Untag(w WorkspaceID, id TagID, entity Entity, limit int) (subjects []int64, err error)
 	// DeleteTag deletes a tag that nobody has any more (Untag).
 	DeleteTag(w WorkspaceID, id TagID) error
+	// KeptAnswer returns what is kept under the key, nil if that is nothing. No other
+	// transaction keeps anything under it until this one ends.
+	KeptAnswer(w WorkspaceID, key string) (*KeptAnswer, error)
+	// KeepAnswer keeps an answer, instead of an older one of the same key, and forgets
+	// some of those that were kept before forget.
+	KeepAnswer(w WorkspaceID, a KeptAnswer, forget time.Time) error
+	// KeepBody sets the body of a kept answer; if there is none, nothing.
+	KeepBody(w WorkspaceID, key, body string) error
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
 	// Save writes the changes of one workspace.

@@ -151,117 +151,83 @@ const tagPortion = 1000
 
 // DeleteTag deletes a tag and takes it from all who have it, however many.
 func (e *Editor) DeleteTag(id TagID) error {
-	tag, err := e.tx.Tag(e.set.w, id)
+	tag, err := e.tx.Tag(e.w.ID, id)
 	if err != nil {
 		return err
 	}
-	e.dropTag(tag.Name)
-	for _, entity := range []Entity{EntityContact, EntityCompany} {
-		for {
-			subjects, err := e.tx.Untag(e.set.w, id, entity, tagPortion)
-			if err != nil {
-				return fmt.Errorf("take a tag away: %w", err)
-			}
-			if len(subjects) == 0 {
-				break
-			}
-			var c *Changes
-			if entity == EntityContact {
-				c, err = e.untagContacts(subjects, tag.Name)
-			} else {
-				c, err = e.untagCompanies(subjects, tag.Name)
-			}
-			if err != nil {
-				return err
-			}
-			if err := e.tx.Save(e.set.w, c); err != nil {
-				return fmt.Errorf("save who lost a tag: %w", err)
-			}
+	// So that the store knows all who have it.
+	if err := e.Flush(); err != nil {
+		return err
+	}
+	for {
+		subjects, err := e.tx.Untag(e.w.ID, id, EntityContact, tagPortion)
+		if err != nil {
+			return fmt.Errorf("take a tag from contacts: %w", err)
+		}
+		if len(subjects) == 0 {
+			break
+		}
+		if err := e.untagContacts(subjects, tag.Name); err != nil {
+			return err
 		}
 	}
-	return e.tx.DeleteTag(e.set.w, id)
+	for {
+		subjects, err := e.tx.Untag(e.w.ID, id, EntityCompany, tagPortion)
+		if err != nil {
+			return fmt.Errorf("take a tag from companies: %w", err)
+		}
+		if len(subjects) == 0 {
+			break
+		}
+		if err := e.untagCompanies(subjects, tag.Name); err != nil {
+			return err
+		}
+	}
+	return e.tx.DeleteTag(e.w.ID, id)
 }
 
-// dropTag takes a tag from what this edit has at hand. The store is not to be told
-// of it: nobody there has the tag any more.
-func (e *Editor) dropTag(name string) {
-	for _, cs := range e.set.contacts {
-		if v, had := e.tagsWithout(&cs.c.Attributes, name); had && !cs.deleted && cs.c.MergedInto == 0 {
-			e.set.noteTags(&cs.c.Attributes, e.at)
-			cs.c.Attributes.Set(attrTags, v)
+// untagContacts takes a tag out of the attributes of contacts that Untag returned.
+func (e *Editor) untagContacts(ids []int64, name string) error {
+	var refs Refs
+	for _, id := range ids {
+		refs.Contacts = append(refs.Contacts, ContactID(id))
+	}
+	if err := e.load(refs); err != nil {
+		return err
+	}
+	for _, id := range refs.Contacts {
+		cs := e.set.contacts[id]
+		if cs == nil || cs.c.MergedInto != 0 {
+			continue
+		}
+		v, _ := cs.c.Attributes.Get(attrTags)
+		if rest, had := withoutTag(v, name); had {
+			cs.c.Attributes.Set(attrTags, rest)
 			e.touch(cs)
 		}
 	}
-	for _, co := range e.set.companies {
-		if v, had := e.tagsWithout(&co.c.Attributes, name); had && !co.deleted {
-			e.set.noteTags(&co.c.Attributes, e.at)
-			co.c.Attributes.Set(attrTags, v)
-			e.touchCompany(co)
-		}
-	}
-	for bag, before := range e.set.tagsWere {
-		before.value, _ = withoutTag(before.value, name)
-		e.set.tagsWere[bag] = before
-	}
-}
-
-func (e *Editor) tagsWithout(bag *Attributes, name string) (rest Value, had bool) {
-	v, _ := bag.Get(attrTags)
-	return withoutTag(v, name)
-}
-
-// untagContacts makes the changes for stored contacts that lose a tag. Those that
-// this edit has at hand are not among them.
-func (e *Editor) untagContacts(ids []int64, name string) (*Changes, error) {
-	refs := Refs{}
-	for _, id := range ids {
-		if e.set.contacts[ContactID(id)] == nil {
-			refs.Contacts = append(refs.Contacts, ContactID(id))
-		}
-	}
-	c := &Changes{}
-	if len(refs.Contacts) == 0 {
-		return c, nil
-	}
-	l, err := e.tx.Load(e.set.w, refs)
-	if err != nil {
-		return nil, fmt.Errorf("load who loses a tag: %w", err)
-	}
-	for _, x := range l.Contacts {
-		v, had := e.tagsWithout(&x.Attributes, name)
-		if !had || x.MergedInto != 0 || e.set.contacts[x.ID] != nil { // whom one of them is merged into comes as well
-			continue
-		}
-		x.Attributes.Set(attrTags, v)
-		x.Fingerprint, x.UpdatedAt = 0, e.at
-		c.Contacts = append(c.Contacts, x)
-		e.untagged = append(e.untagged, x.ID)
-	}
-	return c, nil
+	return e.Flush()
 }
 
 // untagCompanies is untagContacts for companies.
-func (e *Editor) untagCompanies(ids []int64, name string) (*Changes, error) {
-	refs := Refs{}
+func (e *Editor) untagCompanies(ids []int64, name string) error {
+	var refs Refs
 	for _, id := range ids {
-		if e.set.companies[CompanyID(id)] == nil {
-			refs.CompanyIDs = append(refs.CompanyIDs, CompanyID(id))
+		refs.CompanyIDs = append(refs.CompanyIDs, CompanyID(id))
+	}
+	if err := e.load(refs); err != nil {
+		return err
+	}
+	for _, id := range refs.CompanyIDs {
+		co := e.set.companies[id]
+		if co == nil {
+			continue
+		}
+		v, _ := co.c.Attributes.Get(attrTags)
+		if rest, had := withoutTag(v, name); had {
+			co.c.Attributes.Set(attrTags, rest)
+			e.touchCompany(co)
 		}
 	}
-	c := &Changes{}
-	if len(refs.CompanyIDs) == 0 {
-		return c, nil
-	}
-	l, err := e.tx.Load(e.set.w, refs)
-	if err != nil {
-		return nil, fmt.Errorf("load the companies that lose a tag: %w", err)
-	}
-	for _, x := range l.Companies {
-		if v, had := e.tagsWithout(&x.Attributes, name); had {
-			x.Attributes.Set(attrTags, v)
-			x.UpdatedAt = e.at
-			c.Companies = append(c.Companies, x)
-		}
-	}
-	return c, nil
+	return e.Flush()
 }

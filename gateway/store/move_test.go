@@ -93,6 +93,9 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 		if err := tx.Save(w, c); err != nil {
 			return err
 		}
+		if err := tx.KeepAnswer(w, gateway.KeptAnswer{Key: "k", Request: [32]byte{0, 1, 0xff}, Status: 201, ContactID: 1, CompanyID: 2, Body: "{\"a\":\n}", At: at}, at); err != nil {
+			return err
+		}
 		return tx.SetInboxPosition("local", 77)
 	})
 	if err != nil {
@@ -233,7 +236,7 @@ func TestImportDamaged(t *testing.T) {
 		{"empty", "", "ends here"},
 		{"something else", "{\"a\":1}\n", "not an export"},
 		{"no JSON", "PK\x03\x04\n", "not what belongs here"},
-		{"another format", strings.Replace(text, `"format":3`, `"format":2`, 1), "format 2"},
+		{"another format", strings.Replace(text, `"format":3`, `"format":4`, 1), "format 4"},
 		{"cut in a row", text[:len(text)/2], "before its end"},
 		{"cut after a table", text[:strings.Index(text, `{"table":"contacts"`)], "before its end"},
 		{"without the last line", strings.TrimSuffix(text, "{\"civgate\":\"end\"}\n"), "before its end"},

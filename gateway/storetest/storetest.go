@@ -84,6 +84,7 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"added events", testAddEvent},
 		{"names of events after a rollback", testEventNamesRollback},
 		{"names of events at once", testEventNamesAtOnce},
+		{"kept answers", testKeptAnswers},
 		{"life", testLife},
 		{"numbers of employees", testEmployeeNumbers},
 		{"tags", testTags},
