@@ -70,7 +70,7 @@ var exportTables = []exportTable{
 	{"page_views", exportColumns("workspace_id:i id:i contact_id:i at:i visitor_key:t url:t path:t title:t referrer:t")},
 	{"events", exportColumns("workspace_id:i id:i contact_id:i at:i visitor_key:t kind:t name:t data:t")},
 	{"event_names", exportColumns("workspace_id:i kind:t name:t first_at:i")},
-	{"merges", exportColumns("workspace_id:i id:i at:i made_by:t rule:t winner_id:i loser_id:i contact_before:t contact_after:t")},
+	{"merges", exportColumns("workspace_id:i id:i at:i made_by:t rule:t winner_id:i loser_id:i contact_before:t contact_after:t undone_at:i undone_by:t")},
 	{"messages", exportColumns("workspace_id:i id:u claimed_at:i")},
 	{"kept_answers", exportColumns("workspace_id:i key:t request:x status:i contact_id:i company_id:i body:t kept_at:i")},
 	{"visits", exportColumns("workspace_id:i day:i count:i")},
