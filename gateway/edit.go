@@ -44,14 +44,20 @@ func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func
 	// than what the other forgets.
 	g.applying.Lock()
 	defer g.applying.Unlock()
+	if now, err := g.workspaces.byWorkspaceID(ctx, w.ID); err == nil {
+		w = now // the caller's may be older than a setting that somebody has just changed
+	} else if !IsNotFound(err) {
+		return err
+	}
+	rule := g.assignRule(w)
 	defs, err := g.attributeDefs(ctx, w.ID)
 	if err != nil {
 		return err
 	}
 	var e *Editor
 	err = g.store.Update(ctx, func(tx Tx) error {
-		e = &Editor{ctx: ctx, g: g, tx: tx, w: w, author: author, at: g.clock(), defs: defs, newDefs: make(map[DefKey]*AttributeDef)}
-		e.set = newWorkset(tx, w, defs, 4)
+		e = &Editor{ctx: ctx, g: g, tx: tx, w: w, rule: rule, author: author, at: g.clock(), defs: defs, newDefs: make(map[DefKey]*AttributeDef)}
+		e.set = newWorkset(tx, w, rule, defs, 4)
 		if err := fn(e); err != nil {
 			return err
 		}
@@ -67,6 +73,12 @@ func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func
 		return err
 	}
 	g.publishDefs(w.ID, defs, e.newDefs)
+	if e.resettled {
+		g.workspaces.drop(w.ID)
+	}
+	if len(e.started) > 0 {
+		g.jobs.start(e.started)
+	}
 	g.announce()
 	return nil
 }
@@ -91,7 +103,7 @@ func (e *Editor) Flush() error {
 		e.defs = maps.Clone(e.defs)
 		maps.Copy(e.defs, e.set.newDefs)
 	}
-	e.set = newWorkset(e.tx, e.w, e.defs, 4)
+	e.set = newWorkset(e.tx, e.w, e.rule, e.defs, 4)
 	e.deletedContacts, e.deletedCompanies = nil, nil
 	return nil
 }
@@ -135,6 +147,7 @@ type Editor struct {
 	g      *Gateway
 	tx     Tx
 	w      *Workspace
+	rule   *AssignRule // nil: see workset
 	author Author
 	at     time.Time
 
@@ -147,6 +160,9 @@ type Editor struct {
 	defs    defSet                   // those before the edit, and newDefs
 	newDefs map[DefKey]*AttributeDef // of the edit
 	stale   []ContactID              // see affected, and staff
+	// resettled says that settings have changed.
+	resettled bool
+	started   []Job
 }
 
 // Now is the time of the edit, as it is stored.
@@ -247,6 +263,7 @@ func (e *Editor) UpdateContact(id ContactID, p ContactPatch) error {
 }
 
 func (e *Editor) patchContact(cs *contactState, p ContactPatch) error {
+	emailWas := cs.c.EmailKey
 	if p.CustomID != nil && *p.CustomID != cs.c.CustomID {
 		if err := e.setCustomID(cs, *p.CustomID); err != nil {
 			return err
@@ -284,6 +301,14 @@ func (e *Editor) patchContact(cs *contactState, p ContactPatch) error {
 		if err := e.addMember(cs, co); err != nil {
 			return err
 		}
+	}
+	if e.set.assign != nil && cs.c.EmailKey != "" && cs.c.EmailKey != emailWas {
+		if err := e.load(Refs{CompanyDomains: e.set.assign.candidates(cs.c.EmailKey)}); err != nil {
+			return err
+		}
+	}
+	if _, err := e.set.assignByEmail(cs, emailWas, e.at); err != nil {
+		return err
 	}
 	e.touch(cs)
 	return nil
@@ -477,9 +502,7 @@ func (e *Editor) CreateCompany(p CompanyPatch) (CompanyID, error) {
 	if err != nil {
 		return 0, err
 	}
-	co := e.set.addCompany(&Company{ID: CompanyID(id), WorkspaceID: e.set.w, CreatedAt: e.at, UpdatedAt: e.at})
-	co.isNew = true
-	e.set.built = append(e.set.built, co)
+	co := e.set.newCompany(&Company{ID: CompanyID(id), WorkspaceID: e.set.w, CreatedAt: e.at, UpdatedAt: e.at})
 	if err := e.patchCompany(co, p); err != nil {
 		return 0, err
 	}
@@ -518,6 +541,7 @@ func (e *Editor) patchCompany(co *companyState, p CompanyPatch) error {
 	if err := e.setAttributes(EntityCompany, &co.c.Attributes, p.Attributes, p.KeepTags); err != nil {
 		return err
 	}
+	e.set.noteDomains(co)
 	e.touchCompany(co)
 	return nil
 }

@@ -73,6 +73,7 @@ var exportTables = []exportTable{
 	{"merges", exportColumns("workspace_id:i id:i at:i made_by:t rule:t winner_id:i loser_id:i contact_before:t contact_after:t undone_at:i undone_by:t")},
 	{"messages", exportColumns("workspace_id:i id:u claimed_at:i")},
 	{"kept_answers", exportColumns("workspace_id:i key:t request:x status:i contact_id:i company_id:i body:t kept_at:i")},
+	{"jobs", exportColumns("workspace_id:i id:i kind:t state:t done:i total:i detail:t started_at:i updated_at:i made_by:t")},
 	{"visits", exportColumns("workspace_id:i day:i count:i")},
 	{"quarantine", exportColumns("workspace_id:i id:i at:i body:x reason:t")},
 	{"inbox_positions", exportColumns("node:t seq:i")},
