@@ -325,14 +325,15 @@ func (e *Editor) DeleteContact(id ContactID) error {
 	if err != nil {
 		return err
 	}
-	e.deleteContact(cs)
-	return nil
+	return e.deleteContact(cs)
 }
 
-func (e *Editor) deleteContact(cs *contactState) {
+func (e *Editor) deleteContact(cs *contactState) error {
 	cs.deleted = true
 	if !cs.isNew {
 		e.deletedContacts = append(e.deletedContacts, cs.c.ID)
+	} else if err := e.tx.RemoveListed(e.set.w, 0, cs.c.ID); err != nil { // all that is stored of them
+		return err
 	}
 	e.set.setEmail(cs, "", "")
 	delete(e.set.byCustomID, cs.c.CustomID)
@@ -340,9 +341,12 @@ func (e *Editor) deleteContact(cs *contactState) {
 	// Of those that became part of it in this edit the store doesn't know yet.
 	for i := range e.set.changed.Merges {
 		if m := &e.set.changed.Merges[i]; m.WinnerID == cs.c.ID {
-			e.deleteContact(e.set.contacts[m.LoserID])
+			if err := e.deleteContact(e.set.contacts[m.LoserID]); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // MergeContacts makes others part of parent, the one with the lowest id first:
@@ -354,6 +358,7 @@ func (e *Editor) MergeContacts(parent ContactID, others []ContactID) error {
 	if err != nil {
 		return err
 	}
+	merged := len(e.set.changed.Merges)
 	others = slices.Clone(others)
 	slices.Sort(others)
 	for _, id := range slices.Compact(others) {
@@ -369,7 +374,8 @@ func (e *Editor) MergeContacts(parent ContactID, others []ContactID) error {
 		}
 		winner.c.Fingerprint = 0
 	}
-	return nil
+	// At once: what comes next may change the lists.
+	return e.tx.InheritLists(e.set.w, e.set.changed.Merges[merged:])
 }
 
 // RuleMergeByHand is in the journal of merges that somebody asked for.

@@ -27,7 +27,7 @@ import (
 // out from the rest: not the identifiers, which are in the contacts and visitor
 // keys, and not the sequences.
 const (
-	exportFormat = 2
+	exportFormat = 3
 	// maxExportLine bounds a row: payloads of 32 KiB, a contact with 200 attributes
 	// of 8 KiB each.
 	maxExportLine = 16 << 20
@@ -68,6 +68,9 @@ var exportTables = []exportTable{
 	{"page_views", exportColumns("workspace_id:i id:i contact_id:i at:i visitor_key:t url:t path:t title:t referrer:t")},
 	{"events", exportColumns("workspace_id:i id:i contact_id:i at:i visitor_key:t kind:t name:t data:t")},
 	{"event_names", exportColumns("workspace_id:i kind:t name:t first_at:i")},
+	{"lists", exportColumns("workspace_id:i id:i name:t description:t created_at:i updated_at:i")},
+	{"listed", exportColumns("workspace_id:i list_id:i contact_id:i added_at:i via:i")},
+	{"segments", exportColumns("workspace_id:i id:i name:t filter:t created_at:i updated_at:i")},
 	{"merges", exportColumns("workspace_id:i id:i at:i made_by:t rule:t winner_id:i loser_id:i contact_before:t contact_after:t")},
 	{"messages", exportColumns("workspace_id:i id:u claimed_at:i")},
 	{"visits", exportColumns("workspace_id:i day:i count:i")},

@@ -32,6 +32,7 @@ var (
 		deleteOf("events", "contact_id"),
 		deleteOf("memberships", "contact_id"),
 		deleteOf("visitor_keys", "contact_id"),
+		deleteOf("listed", "contact_id"),
 		deleteOf("merges", "winner_id"),
 		deleteOf("merges", "loser_id"),
 		deleteOf("contacts", "id"),

@@ -84,6 +84,12 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"added events", testAddEvent},
 		{"names of events after a rollback", testEventNamesRollback},
 		{"names of events at once", testEventNamesAtOnce},
+		{"lists", testLists},
+		{"lists of merged contacts", testInheritedLists},
+		{"lists of many merged contacts", testInheritManyLists},
+		{"deleting a long list", testDeleteLongList},
+		{"segments", testSegments},
+		{"filters that a contact meets", testMeets},
 		{"life", testLife},
 	} {
 		t.Run(c.name, func(t *testing.T) {
