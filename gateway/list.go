@@ -66,7 +66,7 @@ type ListTx interface {
 	// AddListed puts a contact into a list. Who is there stays there, since when they
 	// are, but no longer through another contact if Via is 0.
 	AddListed(w WorkspaceID, l Listed) error
-	// RemoveListed takes a contact out of a list, or out of all lists if that is 0.
+	// RemoveListed takes a contact out of a list, if they are in it.
 	RemoveListed(w WorkspaceID, list ListID, contact ContactID) error
 	// InheritLists puts the winners of merges, in their order, into the losers' lists.
 	InheritLists(w WorkspaceID, merges []Merge) error
@@ -132,6 +132,11 @@ func (e *Editor) AddToList(list ListID, contact ContactID) (List, error) {
 	l, cs, err := e.listAndContact(list, contact)
 	if err != nil {
 		return l, err
+	}
+	if cs.isNew {
+		if err := e.Flush(); err != nil { // lists are written at once, behind their contacts
+			return l, err
+		}
 	}
 	return l, e.tx.AddListed(e.set.w, Listed{ListID: l.ID, ContactID: cs.c.ID, AddedAt: e.at})
 }

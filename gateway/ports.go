@@ -115,6 +115,14 @@ type Tx interface {
 	// AddEvent records one event and returns its id, and whether it is the first of
 	// its kind and name in the workspace, by whatever door those came.
 	AddEvent(w WorkspaceID, e Event) (id int64, first bool, err error)
+	// KeptAnswer returns what is kept under the key, nil if that is nothing. No other
+	// transaction keeps anything under it until this one ends.
+	KeptAnswer(w WorkspaceID, key string) (*KeptAnswer, error)
+	// KeepAnswer keeps an answer, instead of an older one of the same key, and forgets
+	// some of those that were kept before forget.
+	KeepAnswer(w WorkspaceID, a KeptAnswer, forget time.Time) error
+	// KeepBody sets the body of a kept answer; if there is none, nothing.
+	KeepBody(w WorkspaceID, key, body string) error
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
 	// Save writes the changes of one workspace.

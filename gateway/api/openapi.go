@@ -30,6 +30,7 @@ type endpoint struct {
 	answer       string // schema of its body, "" if it is empty
 	notFound     bool   // answers 404 as well
 	stream       bool   // the answer is a file, CSV or NDJSON
+	undone       string // schema of the answer's body with 422, if it is one of its own
 }
 
 // The tags, in the order of the documentation page.
@@ -39,9 +40,10 @@ const (
 	tagEmployees  = "Employees"
 	tagAttributes = "Attributes"
 	tagEvents     = "Events"
+	tagBulk       = "Bulk"
 )
 
-var tags = []string{tagContacts, tagCompanies, tagEmployees, tagAttributes, tagEvents}
+var tags = []string{tagContacts, tagCompanies, tagEmployees, tagAttributes, tagEvents, tagBulk}
 
 const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes."
 
@@ -126,6 +128,8 @@ func endpoints() []endpoint {
 	add(endpoint{method: post, path: "/events/", tag: tagEvents, summary: "Record an event", body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
 	add(endpoint{method: post, path: "/products-by-id/{custom_id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product", params: []string{"product_custom_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
 	add(endpoint{method: post, path: "/site-views/", tag: tagEvents, summary: "Record a page view", body: "SiteView", status: http.StatusCreated, answer: "Anything"})
+	add(endpoint{method: post, path: "/bulk/", tag: tagBulk, summary: "Carry out up to 1,000 writes", body: "Bulk", answer: "BulkDone", undone: "BulkDone",
+		note: "Each operation is a request of this API, and its result the answer that it would get. Each is a transaction of its own, or with atomic all are one. With an Idempotency-Key a request that broke off goes on where it ended when it is sent again. A body may have 16 MiB."})
 	return all
 }
 
@@ -194,6 +198,11 @@ func openAPIPaths() map[string]map[string]any {
 		if o.method != http.MethodGet {
 			answers["403"] = ref("responses", "Forbidden")
 			answers["413"] = ref("responses", "TooLarge")
+			answers["422"] = ref("responses", "KeyReused")
+			o.params = append(slices.Clip(o.params), "idempotency_key")
+		}
+		if o.undone != "" {
+			answers["422"] = object{"description": "Nothing was done.", "content": object{"application/json": object{"schema": ref("schemas", o.undone)}}}
 		}
 		op := object{"tags": []string{o.tag}, "summary": o.summary, "responses": answers}
 		if o.note != "" {

@@ -133,15 +133,8 @@ func (p plain) AddListed(w gateway.WorkspaceID, l gateway.Listed) error {
 	return err
 }
 
-// leaveLists takes a contact out of all lists.
-const leaveLists = `DELETE FROM listed WHERE contact_id = $1 AND workspace_id = $2`
-
 // RemoveListed implements gateway.Tx.
 func (p plain) RemoveListed(w gateway.WorkspaceID, list gateway.ListID, contact gateway.ContactID) error {
-	if list == 0 {
-		_, err := p.write(w, leaveLists, int64(contact), int64(w))
-		return err
-	}
 	_, err := p.write(w, `DELETE FROM listed WHERE workspace_id = $1 AND list_id = $2 AND contact_id = $3`, int64(w), int64(list), int64(contact))
 	return err
 }

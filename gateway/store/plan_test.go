@@ -261,7 +261,6 @@ func useLists(tx gateway.Tx, w gateway.WorkspaceID, list gateway.ListID, contact
 		tx.InheritLists(w, merges[:1]),
 		tx.InheritLists(w, merges),
 		tx.RemoveListed(w, list, contact),
-		tx.RemoveListed(w, 0, contact+1),
 	} {
 		if err != nil {
 			return err

@@ -90,6 +90,7 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"deleting a long list", testDeleteLongList},
 		{"segments", testSegments},
 		{"filters that a contact meets", testMeets},
+		{"kept answers", testKeptAnswers},
 		{"life", testLife},
 	} {
 		t.Run(c.name, func(t *testing.T) {
