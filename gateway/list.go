@@ -42,7 +42,6 @@ type Listed struct {
 // The bounds of lists: how many a workspace has, and the bytes of their texts.
 const (
 	MaxLists       = 1000
-	maxGivenName   = 255 // of the names of segments too
 	maxDescription = 1000
 )
 
@@ -168,7 +167,7 @@ func validGivenName(field, s string) error {
 	if strings.TrimSpace(s) == "" {
 		return &Error{Code: CodeInvalid, Field: field, Message: "This field may not be blank."}
 	}
-	return validText(field, s, maxGivenName)
+	return validText(field, s, MaxName)
 }
 
 func validText(field, s string, most int) error {
