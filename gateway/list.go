@@ -16,7 +16,7 @@ import (
 //     changed: it is a fact of the list.
 //   - Who becomes part of another contact leaves that one in their lists, with a note of
 //     whom it has that from (Listed.Via), and keeps their own place, so that a merge
-//     can be undone.
+//     can be undone: only what they have from there goes then.
 
 // ListID names a list.
 type ListID int64
@@ -69,6 +69,9 @@ type ListTx interface {
 	RemoveListed(w WorkspaceID, list ListID, contact ContactID) error
 	// InheritLists puts the winners of merges, in their order, into the losers' lists.
 	InheritLists(w WorkspaceID, merges []Merge) error
+	// DisinheritLists takes the winner of a merge out of the lists in which they are
+	// through the loser.
+	DisinheritLists(w WorkspaceID, winner, loser ContactID) error
 }
 
 // ListPatch is what a client wants of a list. Nil changes nothing.

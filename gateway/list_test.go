@@ -144,6 +144,44 @@ func TestEditorLists(t *testing.T) {
 	})
 }
 
+// TestUndoneListed: who stands by themselves again is in the lists that were theirs, and
+// the survivor no longer in those that the merge brought alone.
+func TestUndoneListed(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, r *rig) {
+		lists := []gateway.ListID{r.list("of both"), r.list("of the loser"), r.list("of the survivor"), r.list("later")}
+		winner, loser := r.contact(gateway.ContactPatch{}), r.contact(gateway.ContactPatch{})
+		put := func(who gateway.ContactID, into ...gateway.ListID) {
+			r.must(func(e *gateway.Editor) error {
+				for _, l := range into {
+					if _, err := e.AddToList(l, who); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		put(winner, lists[0], lists[2])
+		put(loser, lists[0], lists[1], lists[3])
+		r.must(func(e *gateway.Editor) error { return e.MergeContacts(winner, []gateway.ContactID{loser}) })
+		put(winner, lists[3])
+		merges, err := r.store.Merges(context.Background(), r.w, winner, 1)
+		if err != nil || len(merges) != 1 {
+			t.Fatalf("merges: %v, %v", merges, err)
+		}
+		r.must(func(e *gateway.Editor) error { _, err := e.UndoMerge(merges[0].ID); return err })
+		for who, want := range map[gateway.ContactID][]gateway.ListID{winner: {lists[0], lists[2], lists[3]}, loser: {lists[0], lists[1], lists[3]}} {
+			var got []gateway.ListID
+			for _, l := range r.view(who).Lists {
+				got = append(got, l.ID)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("lists of %d (-want +got):\n%s", who, diff)
+			}
+		}
+	})
+}
+
 // TestVisitorsKeepLists: who is recognised brings their lists along.
 func TestVisitorsKeepLists(t *testing.T) {
 	t.Parallel()

@@ -123,6 +123,17 @@ type Tx interface {
 	KeepAnswer(w WorkspaceID, a KeptAnswer, forget time.Time) error
 	// KeepBody sets the body of a kept answer; if there is none, nothing.
 	KeepBody(w WorkspaceID, key, body string) error
+	// Merge returns an entry of the journal, CodeNotFound if there is none with the id.
+	// Nobody else changes it until the transaction ends.
+	Merge(w WorkspaceID, id int64) (*Merge, error)
+	// SetMergeUndone notes in the journal that a merge was undone.
+	SetMergeUndone(w WorkspaceID, id int64, at time.Time, by string) error
+	// MoveHistory makes page views and events of one contact those of another, as far as
+	// one of the visitor keys brought them and they happened at since or later.
+	MoveHistory(w WorkspaceID, from, to ContactID, keys []string, since time.Time) error
+	// DropEndedMemberships deletes ended memberships: of the pair of each with its
+	// Since the one that ended last. What is not there is left out.
+	DropEndedMemberships(w WorkspaceID, all []Membership) error
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
 	// Save writes the changes of one workspace.

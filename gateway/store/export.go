@@ -71,7 +71,7 @@ var exportTables = []exportTable{
 	{"lists", exportColumns("workspace_id:i id:i name:t description:t created_at:i updated_at:i")},
 	{"listed", exportColumns("workspace_id:i list_id:i contact_id:i added_at:i via:i")},
 	{"segments", exportColumns("workspace_id:i id:i name:t filter:t created_at:i updated_at:i")},
-	{"merges", exportColumns("workspace_id:i id:i at:i made_by:t rule:t winner_id:i loser_id:i contact_before:t contact_after:t")},
+	{"merges", exportColumns("workspace_id:i id:i at:i made_by:t rule:t winner_id:i loser_id:i contact_before:t contact_after:t undone_at:i undone_by:t")},
 	{"messages", exportColumns("workspace_id:i id:u claimed_at:i")},
 	{"kept_answers", exportColumns("workspace_id:i key:t request:x status:i contact_id:i company_id:i body:t kept_at:i")},
 	{"visits", exportColumns("workspace_id:i day:i count:i")},

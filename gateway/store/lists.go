@@ -181,3 +181,9 @@ func (p plain) InheritLists(w gateway.WorkspaceID, merges []gateway.Merge) error
 	}
 	return nil
 }
+
+// DisinheritLists implements gateway.Tx.
+func (p plain) DisinheritLists(w gateway.WorkspaceID, winner, loser gateway.ContactID) error {
+	_, err := p.write(w, `DELETE FROM listed WHERE workspace_id = $1 AND contact_id = $2 AND via = $3`, int64(w), int64(winner), int64(loser))
+	return err
+}

@@ -261,6 +261,7 @@ func useLists(tx gateway.Tx, w gateway.WorkspaceID, list gateway.ListID, contact
 		tx.InheritLists(w, merges[:1]),
 		tx.InheritLists(w, merges),
 		tx.RemoveListed(w, list, contact),
+		tx.DisinheritLists(w, contact+1, contact),
 	} {
 		if err != nil {
 			return err

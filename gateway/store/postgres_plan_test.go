@@ -248,7 +248,7 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 			}
 			l := gateway.List{ID: gateway.ListID(17 + round), WorkspaceID: w}
 			merges := []gateway.Merge{{WinnerID: c + 1, LoserID: c}, {WinnerID: c + 2, LoserID: c + 1}}
-			return errors.Join(tx.SaveList(l), tx.AddListed(w, gateway.Listed{ListID: l.ID, ContactID: c}), tx.InheritLists(w, merges[:1]), tx.InheritLists(w, merges), tx.RemoveListed(w, l.ID, c))
+			return errors.Join(tx.SaveList(l), tx.AddListed(w, gateway.Listed{ListID: l.ID, ContactID: c}), tx.InheritLists(w, merges[:1]), tx.InheritLists(w, merges), tx.RemoveListed(w, l.ID, c), tx.DisinheritLists(w, c+2, c+1))
 		},
 		func(tx gateway.Tx) error {
 			l := gateway.ListID(14 + round)
