@@ -405,6 +405,7 @@ func (e *Editor) MergeContacts(parent ContactID, others []ContactID) error {
 	if err != nil {
 		return err
 	}
+	merged := len(e.set.changed.Merges)
 	others = slices.Clone(others)
 	slices.Sort(others)
 	for _, id := range slices.Compact(others) {
@@ -420,7 +421,8 @@ func (e *Editor) MergeContacts(parent ContactID, others []ContactID) error {
 		}
 		winner.c.Fingerprint = 0
 	}
-	return nil
+	// At once: what comes next may change the lists.
+	return e.tx.InheritLists(e.set.w, e.set.changed.Merges[merged:])
 }
 
 // RuleMergeByHand is in the journal of merges that somebody asked for.

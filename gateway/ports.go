@@ -95,6 +95,9 @@ type Store interface {
 // must take them by rising id: where writers can meet, the first use of a
 // workspace locks it against other transactions.
 type Tx interface {
+	ListTx
+	SegmentTx
+
 	// InboxPosition is the Seq up to which the node's inbox is applied, 0 if it
 	// never was. It is what stays true until the transaction ends.
 	InboxPosition(node string) (int64, error)
@@ -173,6 +176,8 @@ const (
 	IDContact   IDKind = "contact"
 	IDCompany   IDKind = "company"
 	IDAttribute IDKind = "attribute"
+	IDList      IDKind = "list"
+	IDSegment   IDKind = "segment"
 )
 
 // Refs names stored things by what a payload knows of them. Duplicates are
@@ -236,7 +241,7 @@ type Changes struct {
 	CompanyDomains []CompanyDomain
 	DomainsGone    []CompanyID
 	// DeletedContacts go with all that is theirs: keys, identifiers, memberships,
-	// tags, history, journal, and the contacts that were merged into them. DeletedCompanies
+	// tags, places in lists, history, journal, and the contacts that were merged into them. DeletedCompanies
 	// go with their memberships, ended ones too. Nothing else here names any of them,
 	// but what was theirs alone may be others' here: MovedKeys leave them first, then
 	// they go, and then their custom ids are free for what else is written.
@@ -263,6 +268,9 @@ type Quarantined struct {
 // Reader is the read side of a Store. A contact id that was merged away finds
 // the survivor.
 type Reader interface {
+	ListReader
+	SegmentReader
+
 	// WorkspaceByKey finds the workspace that a secret names (see APIKey).
 	WorkspaceByKey(ctx context.Context, kind KeyKind, secret string) (*Workspace, error)
 	Workspaces(ctx context.Context) ([]Workspace, error)
@@ -347,12 +355,13 @@ type DomainCompany struct {
 // MaxEmployees is how many employees a CompanyView names: the newest.
 const MaxEmployees = 1000
 
-// ContactView is a contact as it is shown: with its activity and the companies
-// of its current memberships (primary first, then oldest first).
+// ContactView is a contact as it is shown: with its activity, the companies of its
+// current memberships (primary first, then oldest first) and its lists.
 type ContactView struct {
 	Contact
 	Activity
 	Companies []ContactCompany
+	Lists     []List // by id
 }
 
 // ContactCompany is a company as shown at one of its contacts.
@@ -399,7 +408,7 @@ type Query struct {
 type Condition struct {
 	// Field is the name of an attribute, standard or custom (StandardName), or one of
 	// id, custom_id, email, name, created_at, updated_at; of contacts also key (any
-	// of their visitor keys). Whoever builds a condition need not know whether there
+	// of their visitor keys) and list (the id of a list that they are in, with OpEqual). Whoever builds a condition need not know whether there
 	// is such an attribute: who lacks it, or has a value of another type, doesn't meet
 	// the condition.
 	Field string

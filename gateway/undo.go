@@ -15,7 +15,7 @@ import (
 //
 //   - The journal says how both were before and how the survivor was after. What the
 //     survivor still has as the merge made it goes back to how it was; what somebody has
-//     changed since stays.
+//     changed since stays. So it is with lists.
 //   - What arrived since stays with the survivor, unless a browser brought it that was the
 //     other one's: then it goes with its key.
 //   - Only the last of several merges of a contact into others can be undone first: the
@@ -161,6 +161,9 @@ func (u *undoing) run() error {
 		return err
 	}
 	if err := u.tx.MoveHistory(u.w.ID, u.m.WinnerID, u.m.LoserID, keys, u.m.At); err != nil {
+		return err
+	}
+	if err := u.tx.DisinheritLists(u.w.ID, u.m.WinnerID, u.m.LoserID); err != nil {
 		return err
 	}
 	return u.tx.SetMergeUndone(u.w.ID, u.m.ID, u.at, u.by())

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -274,6 +275,19 @@ func at(hour, minute, second, micros int) time.Time {
 //	6 awkward   a custom id that must be escaped in a path
 func (w *world) people(t testing.TB) {
 	t.Helper()
+	if err := w.store.Update(t.Context(), func(tx gateway.Tx) error {
+		for _, kind := range []gateway.IDKind{gateway.IDList, gateway.IDSegment} {
+			if id, err := tx.NextIDs(kind, 1); err != nil || id != 1 {
+				return fmt.Errorf("id of the first %s: %d, %w", kind, id, err)
+			}
+		}
+		if err := tx.SaveList(gateway.List{ID: 1, WorkspaceID: w.acme, Name: "Readers of Acme"}); err != nil {
+			return err
+		}
+		return tx.SaveSegment(gateway.Segment{ID: 1, WorkspaceID: w.acme, Name: "At Acme", Filter: "status=user"})
+	}); err != nil {
+		t.Fatal(err)
+	}
 	contact := func(id gateway.ContactID, hour int, c gateway.Contact) *gateway.Contact {
 		c.ID, c.WorkspaceID = id, w.acme
 		c.CreatedAt, c.UpdatedAt = at(hour, 0, 0, 100), at(hour, 30, 0, 0)

@@ -255,6 +255,9 @@ func writes() []step {
 			step{"POST", contact + "/add_many_tags/", `{"tag_names":["stolen"]}`},
 			step{"POST", contact + "/remove_tag/", `{"name":"vip"}`},
 			step{"DELETE", contact + "/remove_tag/", `{"name":"vip"}`},
+			step{"POST", contact + "/add_to_list/", `{"list":1}`},
+			step{"POST", contact + "/remove_from_list/", `{"list":1}`},
+			step{"DELETE", contact + "/remove_from_list/", `{"list":1}`},
 		)
 	}
 	for _, method := range []string{"PUT", "POST"} {

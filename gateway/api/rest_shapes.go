@@ -65,7 +65,7 @@ type contactV1 struct {
 	Companies       []contactCompanyV1 `json:"companies"`
 	Attributes      []attributeV1      `json:"attributes"`
 	GravatarURL     raw                `json:"gravatar_url"`
-	Lists           []struct{}         `json:"lists"`
+	Lists           []listShape        `json:"lists"`
 	Tags            []tag              `json:"tags"`
 	Notifications   raw                `json:"notifications"`
 	FacebookURL     raw                `json:"facebook_url"`
@@ -132,7 +132,7 @@ type contactV2 struct {
 	UpdatedAt           stamp              `json:"updated_at"`
 	Companies           []contactCompanyV2 `json:"companies"`
 	GravatarURL         raw                `json:"gravatar_url"`
-	Lists               []struct{}         `json:"lists"`
+	Lists               []listShape        `json:"lists"`
 	Tags                []tag              `json:"tags"`
 	Notifications       raw                `json:"notifications"`
 	GoogleURL           raw                `json:"google_url"`
@@ -211,7 +211,7 @@ func (sh *shaper) contact(v *gateway.ContactView) any {
 			Browser: b.take("browser"), OSType: b.take("os_type"), Resolution: b.take("resolution"),
 			CreatedAt: stamp(v.CreatedAt), UpdatedAt: stamp(v.UpdatedAt),
 			Companies: make([]contactCompanyV1, len(v.Companies)), Attributes: b.attributes(),
-			GravatarURL: b.take("gravatar_url"), Lists: []struct{}{}, Tags: b.tags(),
+			GravatarURL: b.take("gravatar_url"), Lists: shapeLists(v.Lists), Tags: b.tags(),
 			Notifications: notifications, FacebookURL: b.take("facebook_url"),
 			LinkedinURL: b.take("linkedin_url"), TwitterURL: b.take("twitter_url"),
 			GoogleURL: b.take("google_url"),
@@ -232,7 +232,7 @@ func (sh *shaper) contact(v *gateway.ContactView) any {
 		Unsubscribed: unsubscribed, BrowserLanguage: b.take("browser_language"), Score: score,
 		CreatedAt: stamp(v.CreatedAt), UpdatedAt: stamp(v.UpdatedAt),
 		Companies:   make([]contactCompanyV2, len(v.Companies)),
-		GravatarURL: b.take("gravatar_url"), Lists: []struct{}{}, Tags: b.tags(),
+		GravatarURL: b.take("gravatar_url"), Lists: shapeLists(v.Lists), Tags: b.tags(),
 		Notifications: notifications, GoogleURL: b.take("google_url"),
 		FacebookURL: b.take("facebook_url"), LinkedinURL: b.take("linkedin_url"),
 		TwitterURL: b.take("twitter_url"),

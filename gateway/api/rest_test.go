@@ -479,11 +479,15 @@ func TestWorkspacesApart(t *testing.T) {
 		{"/companies-by-id/c7/members/", `"results":[]`},
 		{"/attributes/", `"results":[]`},
 		{"/tags/", `"results":[]`},
+		{"/lists/", `"results":[]`},
+		{"/segments/", `"results":[]`},
+		{"/users-by-id/42/segments/", `{"count":0,`},
 	} {
 		check(scenario{path: tt.path, contain: []string{tt.want}, without: []string{`{"id":1,`, "cme", "Ada", "user@123"}})
 	}
 	for _, path := range []string{
-		"/users/1/", "/users/5/", "/users/1/events/", "/users/1/product_events/", "/users/1/ping_hits/",
+		"/users/1/", "/users/5/", "/users/1/events/", "/users/1/product_events/", "/users/1/ping_hits/", "/users/1/segments/",
+		"/lists/1/", "/lists/1/users/", "/segments/1/", "/segments/1/users/",
 		"/users-by-id/user@123/", "/users-by-id/user@123/events/", "/users-by-id/user@123/product_events/", "/users-by-id/user@123/ping_hits/",
 		"/users/search/?email=ada@acme.test", "/users/search/?email=ada@acme.test&many=true", "/users/search/?key=ngze13ffndcv",
 		"/users/search/?phone_number=+48123456789", "/users/search/?user_id=user@123", "/users-by-id/search/?user_id=user@123",

@@ -55,6 +55,7 @@ func (s *Server) resources() []resource {
 		contact("/users-by-id/:id", s.byCustomID, targetByCustomID),
 		s.companyResources(),
 		s.tagResources(),
+		s.listResources(),
 		[]resource{{"/bulk", methods{many: s.bulk}}})
 }
 

@@ -65,6 +65,11 @@ func testDeleteLeavesNothing(t *testing.T, s *store.Store, rest func() []string)
 	if err != nil {
 		t.Fatal(err)
 	}
+	lists, err := s.Lists(ctx, w)
+	if err != nil || len(lists) != 1 {
+		t.Fatalf("lists: %v, %v", lists, err)
+	}
+	list := lists[0]
 	text, sums := export(t, s)
 	restBefore := rest()
 
@@ -108,7 +113,15 @@ func testDeleteLeavesNothing(t *testing.T, s *store.Store, rest func() []string)
 			link(x.ID, stays.Companies[0].CompanyID, time.Time{})
 			link(x.ID, stays.Companies[0].CompanyID, at)
 		}
-		return tx.Save(w, c)
+		if err := tx.Save(w, c); err != nil {
+			return err
+		}
+		for _, id := range contacts {
+			if err := tx.AddListed(w, gateway.Listed{ListID: list.ID, ContactID: id, AddedAt: at}); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	for what, remove := range map[string][]*gateway.Changes{
 		"both at once":           {{DeletedContacts: []gateway.ContactID{0}, DeletedCompanies: []gateway.CompanyID{0}}},

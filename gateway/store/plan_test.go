@@ -55,7 +55,7 @@ func (c *recordingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (dri
 var harmless = regexp.MustCompile(`^SCAN (workspaces|w|alias|a|h\d+|m\d+|(\d+ )?CONSTANT ROWS?)( |$)`)
 
 // few are tables that hold few rows of a workspace.
-var few = regexp.MustCompile(`(agents|api_keys|attribute_defs|visits|workspaces)`)
+var few = regexp.MustCompile(`(agents|api_keys|attribute_defs|lists|segments|visits|workspaces)`)
 
 // TestNoScans runs every method of the reader and looks at how the engine
 // would search for what it asks.
@@ -139,10 +139,18 @@ func TestNoScans(t *testing.T) {
 			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{{Field: "name", Op: gateway.OpContains, Value: gateway.TextValue("")}}})
 			return err
 		},
-		"Tags":           func() error { _, err := r.Tags(ctx, w, 0, rows); return err },
-		"Tag":            func() error { _, err := r.Tag(ctx, w, 1); return err },
-		"CountTags":      func() error { _, err := r.CountTags(ctx, w); return err },
-		"TagIDs":         func() error { _, err := r.TagIDs(ctx, w, []string{"vip", "x"}); return err },
+		"Tags":      func() error { _, err := r.Tags(ctx, w, 0, rows); return err },
+		"Tag":       func() error { _, err := r.Tag(ctx, w, 1); return err },
+		"CountTags": func() error { _, err := r.CountTags(ctx, w); return err },
+		"TagIDs":    func() error { _, err := r.TagIDs(ctx, w, []string{"vip", "x"}); return err },
+		"Lists":     func() error { _, err := r.Lists(ctx, w); return err },
+		"List":      func() error { _, err := r.List(ctx, w, 1); return missing(err) },
+		"Segments":  func() error { _, err := r.Segments(ctx, w); return err },
+		"Segment":   func() error { _, err := r.Segment(ctx, w, 1); return missing(err) },
+		"Meets": func() error {
+			_, err := r.Meets(ctx, w, 1, [][]gateway.Condition{{{Field: "list", Value: gateway.IntValue(1)}}})
+			return err
+		},
 		"CountCompanies": func() error { _, err := r.CountCompanies(ctx, w); return err },
 		"Visits":         func() error { _, err := r.Visits(ctx, w); return err },
 		"Quarantine":     func() error { _, err := r.Quarantine(ctx, w, rows); return err },
@@ -190,8 +198,11 @@ func TestNoScans(t *testing.T) {
 	if _, err := s.ForgetMessages(ctx, moment(1), 10); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Update(ctx, func(tx gateway.Tx) error { return useLists(tx, w, 1, 3) }); err != nil {
+		t.Fatal(err)
+	}
 	for text := range writer.bulk {
-		if strings.HasPrefix(text, "SELECT") {
+		if strings.HasPrefix(text, "SELECT") || strings.HasPrefix(text, "WITH") || strings.Contains(text, "listed") {
 			rec.queries[text] = strings.Count(text, "?")
 		}
 	}
@@ -222,6 +233,7 @@ func TestNoScans(t *testing.T) {
 		{"e-mail", "i USING PRIMARY KEY (value=? AND kind=? AND workspace_id=? AND slot<?)", find(r, w, also, gateway.Condition{Field: "email", Value: text})},
 		{"phone number", "i USING PRIMARY KEY (value=? AND kind=? AND workspace_id=? AND slot<?)", find(r, w, also, gateway.Condition{Field: "phone_number", Value: text})},
 		{"id", "c USING INTEGER PRIMARY KEY (rowid=?)", find(r, w, also, gateway.Condition{Field: "id", Value: gateway.IntValue(1)})},
+		{"list of somebody's", "l USING PRIMARY KEY (list_id=? AND contact_id<?)", find(r, w, also, gateway.Condition{Field: "list", Value: gateway.IntValue(1)})},
 		{"list", "c USING INDEX contacts_listed (workspace_id=? AND id<?)", find(r, w, also)},
 		{"company's custom id", "c USING INDEX companies_custom_id (custom_id=? AND workspace_id=?)", func() error {
 			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{also, {Field: "custom_id", Value: text}}})
@@ -257,6 +269,38 @@ func TestNoScans(t *testing.T) {
 			t.Errorf("%s sorts:\n\t%s", c.what, strings.Join(all, "\n\t"))
 		}
 	}
+}
+
+// missing is err, unless it says that nothing is there.
+func missing(err error) error {
+	if gateway.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// useLists does what can be done to lists, those of a contact among it.
+func useLists(tx gateway.Tx, w gateway.WorkspaceID, list gateway.ListID, contact gateway.ContactID) error {
+	merges := []gateway.Merge{{WinnerID: contact + 1, LoserID: contact}, {WinnerID: contact + 2, LoserID: contact}}
+	for _, err := range []error{
+		tx.SaveList(gateway.List{ID: list, WorkspaceID: w}),
+		tx.AddListed(w, gateway.Listed{ListID: list, ContactID: contact}),
+		tx.InheritLists(w, merges[:1]),
+		tx.InheritLists(w, merges),
+		tx.RemoveListed(w, list, contact),
+		tx.DisinheritLists(w, contact+1, contact),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := tx.List(w, list); err != nil {
+		return err
+	}
+	if _, err := tx.CountLists(w); err != nil {
+		return err
+	}
+	return tx.DeleteList(w, list)
 }
 
 // find is a call of FindContacts.

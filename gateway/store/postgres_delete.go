@@ -36,6 +36,7 @@ var (
 			" WHERE c.workspace_id = n.workspace_id AND c.id = n.company_id",
 		deleteOf("tagged", "subject_id") + " AND t.entity = 'contact'",
 		deleteOf("visitor_keys", "contact_id"),
+		deleteOf("listed", "contact_id"),
 		deleteOf("merges", "winner_id"),
 		deleteOf("merges", "loser_id"),
 		deleteOf("contacts", "id"),

@@ -427,8 +427,8 @@ func aliasesOf(n int) string {
 	) `
 }
 
-// contactViews adds activity and companies to contacts that are not merged
-// away: two queries for up to chunk of them. CROSS JOIN is what keeps SQLite
+// contactViews adds activity, companies and lists to contacts that are not merged
+// away: three queries for up to chunk of them. CROSS JOIN is what keeps SQLite
 // to this order, see https://sqlite.org/optoverview.html#crossjoin: for a page
 // of contacts it would rather go through all companies of the workspace.
 func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*gateway.Contact) ([]*gateway.ContactView, error) {
@@ -467,6 +467,9 @@ func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found 
 			FROM wanted w CROSS JOIN memberships m CROSS JOIN companies c
 			WHERE m.workspace_id = w.workspace_id AND m.contact_id = w.id AND m.until = w.until AND c.workspace_id = w.workspace_id AND c.id = m.company_id
 			ORDER BY m.contact_id, m.is_primary DESC, m.since, m.company_id`, params(w, part)...)
+		if err == nil {
+			err = listsOf(ctx, tx, w, part, byID)
+		}
 		if err != nil {
 			return nil, err
 		}

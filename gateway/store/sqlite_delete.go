@@ -97,6 +97,7 @@ var (
 		`UPDATE companies SET employees = employees - 1 WHERE id IN (SELECT company_id FROM memberships WHERE contact_id = ? AND workspace_id = ? AND until = 0) AND workspace_id = ?2`,
 		`DELETE FROM memberships WHERE contact_id = ? AND workspace_id = ?`,
 		`DELETE FROM tagged WHERE subject_id = ? AND workspace_id = ? AND entity = 'contact'`,
+		`DELETE FROM listed WHERE contact_id = ? AND workspace_id = ?`,
 		`DELETE FROM merges WHERE winner_id = ? AND workspace_id = ?`,
 		`DELETE FROM merges WHERE loser_id = ? AND workspace_id = ?`,
 		`DELETE FROM contacts WHERE id = ? AND workspace_id = ?`,
