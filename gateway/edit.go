@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -57,6 +58,11 @@ func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func
 		if err := g.defsStillNew(tx, w.ID, e.set.newDefs); err != nil {
 			return err
 		}
+		if !e.set.loaded {
+			if err := e.set.load(Refs{}); err != nil {
+				return err
+			}
+		}
 		var err error
 		if staff, err = g.staff(ctx, w.ID, e.deletedCompanies); err != nil {
 			return err
@@ -75,7 +81,11 @@ func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func
 	if err != nil {
 		return err
 	}
-	g.publishDefs(w.ID, defs, e.set.newDefs)
+	if e.dropped {
+		g.defs.Delete(w.ID)
+	} else {
+		g.publishDefs(w.ID, defs, e.set.newDefs)
+	}
 	g.announce()
 	return nil
 }
@@ -122,6 +132,8 @@ type Editor struct {
 
 	deletedContacts  []ContactID
 	deletedCompanies []CompanyID
+	deletedRecords   []RecordID
+	dropped          bool // an attribute was
 }
 
 // Now is the time of the edit, as it is stored.
@@ -270,10 +282,11 @@ func (e *Editor) setAttributes(entity Entity, bag *Attributes, in []PayloadAttri
 	fresh := make(map[string]bool)
 	for i := range in {
 		a := &in[i]
-		if a.Name == attrTags && !keepTags {
+		_, standard := Standard(entity, a.Name)
+		if standard && a.Name == attrTags && !keepTags {
 			bag.Set(attrTags, Null)
 		}
-		if _, standard := Standard(entity, a.Name); standard || a.Value.IsNull() || e.set.def(DefKey{entity, a.Name}) != nil {
+		if standard || a.Value.IsNull() || e.set.def(DefKey{entity, a.Name}) != nil {
 			continue
 		}
 		if fresh[a.Name] = true; e.set.defCount[entity]+len(fresh) > maxCustomAttributes {
@@ -603,7 +616,8 @@ func (e *Editor) SetPrimaryCompany(contact ContactID, company CompanyID) error {
 
 // AddEvent records an event of a contact, and returns its id and whether it is the
 // first of its kind and name in the workspace. A time that is zero or lies ahead is
-// now. The contact must not be new in this edit.
+// now. The contact must not be new in this edit. A product event changes the product
+// that its data names (see record.go).
 func (e *Editor) AddEvent(contact ContactID, kind EventKind, name, data string, at time.Time) (id int64, first bool, err error) {
 	cs, err := e.contact(contact)
 	if err != nil {
@@ -611,6 +625,11 @@ func (e *Editor) AddEvent(contact ContactID, kind EventKind, name, data string, 
 	}
 	if cs.isNew {
 		return 0, false, fmt.Errorf("an event of contact %d, which is not stored yet", cs.c.ID)
+	}
+	if kind == EventProduct {
+		if err := e.applyProduct(data); err != nil {
+			return 0, false, err
+		}
 	}
 	return e.tx.AddEvent(e.set.w, Event{WorkspaceID: e.set.w, ContactID: cs.c.ID, Kind: kind, Name: name, Data: data, At: e.happened(at)})
 }
@@ -647,10 +666,12 @@ func (e *Editor) happened(then time.Time) time.Time {
 	return then.UTC().Truncate(time.Microsecond)
 }
 
-// DefineAttribute defines a custom attribute. It is a CodeInvalid if its name is
-// taken, by a standard attribute too, or is none.
-func (e *Editor) DefineAttribute(entity Entity, label string, t Type, description string) (AttributeDef, error) {
-	name := StandardName(label)
+// DefineAttribute defines a custom attribute as def says; id, name, workspace and time
+// are set here. It is a CodeInvalid if the name of its label is taken, by a standard
+// attribute too, or is none.
+func (e *Editor) DefineAttribute(def AttributeDef) (AttributeDef, error) {
+	entity := def.Entity
+	name := StandardName(def.Label)
 	if name == "" || len(name) > MaxName {
 		return AttributeDef{}, &Error{Code: CodeInvalid, Field: "name", Message: "A name needs a letter or a digit."}
 	}
@@ -665,11 +686,48 @@ func (e *Editor) DefineAttribute(entity Entity, label string, t Type, descriptio
 	if err != nil {
 		return AttributeDef{}, err
 	}
-	def := &AttributeDef{ID: AttributeID(id), WorkspaceID: e.set.w, Entity: entity, Name: name, Label: label, Type: t, Description: description, CreatedAt: e.at}
-	e.set.newDefs[k] = def
+	def.ID, def.WorkspaceID, def.Name, def.CreatedAt = AttributeID(id), e.set.w, name, e.at
+	e.set.newDefs[k] = &def
 	e.set.defCount[entity]++
-	e.set.changed.NewDefs = append(e.set.changed.NewDefs, *def)
-	return *def, nil
+	e.set.changed.NewDefs = append(e.set.changed.NewDefs, def)
+	return def, nil
+}
+
+// DropAttribute deletes a custom attribute with its values. It is done at once, for
+// all that the workspace has, and the store takes nothing else meanwhile. A payload
+// that names it defines it anew, also one that says what it said before. When
+// contacts were last changed stays as it is, and so does the journal of merges.
+func (e *Editor) DropAttribute(id AttributeID) error {
+	ws := e.set
+	is := func(d AttributeDef) bool { return d.ID == id }
+	k, err := DefKey{}, error(nil)
+	if i := slices.IndexFunc(ws.changed.NewDefs, is); i >= 0 {
+		k = DefKey{ws.changed.NewDefs[i].Entity, ws.changed.NewDefs[i].Name}
+		ws.changed.NewDefs = slices.Delete(ws.changed.NewDefs, i, i+1)
+		delete(ws.newDefs, k)
+		ws.defCount[k.Entity]--
+	} else if k, err = e.dropStored(is); err != nil {
+		return err
+	}
+	switch k.Entity {
+	case EntityContact:
+		for _, cs := range ws.contacts {
+			if cs.c.Attributes.Set(k.Name, Null) {
+				cs.c.Fingerprint = 0
+			}
+		}
+	case EntityCompany:
+		for _, co := range ws.companies {
+			co.c.Attributes.Set(k.Name, Null)
+		}
+	default:
+		for _, rs := range ws.records.byID {
+			if rs.r.Entity == k.Entity {
+				rs.r.Attributes.Set(k.Name, Null)
+			}
+		}
+	}
+	return nil
 }
 
 // Attribute returns the definition of a custom attribute, and whether there is
@@ -679,6 +737,35 @@ func (e *Editor) Attribute(entity Entity, name string) (AttributeDef, bool) {
 		return *d, true
 	}
 	return AttributeDef{}, false
+}
+
+// dropStored drops an attribute that the store has. Another process may have defined
+// it, so the store is asked.
+func (e *Editor) dropStored(is func(AttributeDef) bool) (DefKey, error) {
+	ws := e.set
+	if err := e.load(Refs{}); err != nil {
+		return DefKey{}, err
+	}
+	l, err := e.tx.Load(ws.w, Refs{Defs: true})
+	if err != nil {
+		return DefKey{}, fmt.Errorf("load the attributes' definitions: %w", err)
+	}
+	i := slices.IndexFunc(l.Defs, is)
+	if i < 0 {
+		return DefKey{}, notThere("attribute")
+	}
+	if err := e.tx.DropAttribute(ws.w, l.Defs[i]); err != nil {
+		return DefKey{}, fmt.Errorf("drop an attribute: %w", err)
+	}
+	k := DefKey{l.Defs[i].Entity, l.Defs[i].Name}
+	if ws.defs[k] != nil {
+		ws.defs = maps.Clone(ws.defs) // it is shared
+		delete(ws.defs, k)
+		ws.defCount[k.Entity]--
+	}
+	ws.dropped++
+	e.dropped = true
+	return k, nil
 }
 
 func (e *Editor) load(refs Refs) error {
@@ -757,7 +844,7 @@ func (e *Editor) touch(cs *contactState) {
 // changes is what is to be saved.
 func (e *Editor) changes() *Changes {
 	c := e.set.diff()
-	c.DeletedContacts, c.DeletedCompanies = e.deletedContacts, e.deletedCompanies
+	c.DeletedContacts, c.DeletedCompanies, c.DeletedRecords = e.deletedContacts, e.deletedCompanies, e.deletedRecords
 	return c
 }
 
