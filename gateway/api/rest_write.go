@@ -30,13 +30,14 @@ type writeHandler func(r *request) (operation, error)
 // operation is carried out within an edit; see gateway.Gateway.Edit for what it may do.
 type operation func(e *gateway.Editor) (answer, error)
 
-// answer is what an operation answers with: the view of a contact or company as it is
-// after the commit if one is named, else body, nothing if that is nil.
+// answer is what an operation answers with: the view of a contact, company or record as
+// it is after the commit if one is named, else body, nothing if that is nil.
 type answer struct {
 	status  int
 	body    any
 	contact gateway.ContactID
 	company gateway.CompanyID
+	record  recordRef
 }
 
 // done answers that all went well where there is nothing to tell.
@@ -87,6 +88,16 @@ func (s *Server) render(r *request, a answer) ([]byte, error) {
 			return nil, err
 		}
 		shapes, err := s.companyShapes(r, []*gateway.CompanyView{v})
+		if err != nil {
+			return nil, err
+		}
+		body = shapes[0]
+	case a.record.id != 0:
+		v, err := s.reader.Record(r.Request().Context(), r.workspace.ID, a.record.entity, a.record.id)
+		if err != nil {
+			return nil, err
+		}
+		shapes, err := s.recordShapes(r, a.record.entity, []*gateway.Record{v})
 		if err != nil {
 			return nil, err
 		}

@@ -52,7 +52,8 @@ func (s *Server) resources() []resource {
 		contact("/users/:id", s.byID, targetByID),
 		many("/users-by-id", refByCustomID),
 		contact("/users-by-id/:id", s.byCustomID, targetByCustomID),
-		s.companyResources())
+		s.companyResources(),
+		s.recordResources())
 }
 
 // Mount registers all routes on e.
