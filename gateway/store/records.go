@@ -12,7 +12,15 @@ import (
 	"civgate/gateway"
 )
 
-const recordColumns = `id, entity, COALESCE(custom_id, ''), name, attributes, created_at, updated_at`
+const recordColumns = `id, entity, COALESCE(key, ''), name, attributes, created_at, updated_at`
+
+// recordKey is what is stored of an own id; no custom id has no key.
+func recordKey(k gateway.RecordKey) string {
+	if k.CustomID == "" {
+		return ""
+	}
+	return string(k.Entity) + ":" + k.CustomID
+}
 
 func scanRecord(row scanner, w gateway.WorkspaceID) (*gateway.Record, error) {
 	r := &gateway.Record{WorkspaceID: w}
@@ -22,6 +30,7 @@ func scanRecord(row scanner, w gateway.WorkspaceID) (*gateway.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.CustomID = strings.TrimPrefix(r.CustomID, string(r.Entity)+":")
 	r.CreatedAt, r.UpdatedAt = moment(created), moment(updated)
 	if r.Attributes, err = joinBag(attributes, [len(columnAttributes)]string{}); err != nil {
 		return nil, fmt.Errorf("record %d: %w", r.ID, err)
@@ -36,36 +45,38 @@ const recordGroup = 64
 
 // The statements for one record and for recordGroup of them.
 var (
-	recordsByID       = recordFinders(`id`)
-	recordsByCustomID = recordFinders(`custom_id`)
-	recordUpserts     = map[int]string{1: recordUpsert(1), recordGroup: recordUpsert(recordGroup)}
+	recordByID    = `SELECT ` + recordColumns + ` FROM records WHERE workspace_id = $1 AND ` + anyRecord + ` AND id = $2`
+	recordsByKey  = map[int]string{1: `SELECT ` + recordColumns + ` FROM records WHERE workspace_id = $1 AND key = $2`, recordGroup: recordsFinder()}
+	recordUpserts = map[int]string{1: recordUpsert(1), recordGroup: recordUpsert(recordGroup)}
 )
 
-func recordFinders(column string) map[int]string {
-	texts := map[int]string{}
-	for _, n := range []int{1, recordGroup} {
-		text := `SELECT ` + recordColumns + ` FROM records WHERE workspace_id = $1`
-		first := 2
-		if column == `custom_id` {
-			text += ` AND entity = $2`
-			first = 3
-		}
-		texts[n] = text + ` AND ` + column + ` IN (` + list(first, n) + `)`
+// anyRecord completes what the primary key is searched by.
+const anyRecord = `entity IN ('product', 'deal')`
+
+// recordsFinder finds recordGroup records by their keys, given as a table of what is
+// wanted: from a list the planners would not search by index (see wanted).
+func recordsFinder() string {
+	var b strings.Builder
+	b.WriteString(`WITH wanted (workspace_id, wanted_key) AS MATERIALIZED (VALUES (CAST($1 AS bigint), CAST($2 AS text))`)
+	for i := 1; i < recordGroup; i++ {
+		b.WriteString(`, ($1, $` + strconv.Itoa(i+2) + `)`)
 	}
-	return texts
+	b.WriteString(`) SELECT ` + recordColumns + `
+		FROM wanted w CROSS JOIN records r WHERE r.workspace_id = w.workspace_id AND r.key = w.wanted_key`)
+	return b.String()
 }
 
 func recordUpsert(n int) string {
 	const columns = 7
 	var b strings.Builder
-	b.WriteString(`INSERT INTO records (workspace_id, id, entity, custom_id, name, attributes, created_at, updated_at) VALUES `)
+	b.WriteString(`INSERT INTO records (workspace_id, id, entity, key, name, attributes, created_at, updated_at) VALUES `)
 	for i := range n {
 		if i > 0 {
 			b.WriteByte(',')
 		}
 		b.WriteString(`($1, ` + list(2+i*columns, columns) + `)`)
 	}
-	b.WriteString(` ON CONFLICT (workspace_id, id) DO UPDATE SET custom_id = excluded.custom_id, name = excluded.name, attributes = excluded.attributes, updated_at = excluded.updated_at`)
+	b.WriteString(` ON CONFLICT (workspace_id, entity, id) DO UPDATE SET key = excluded.key, name = excluded.name, attributes = excluded.attributes, updated_at = excluded.updated_at`)
 	return b.String()
 }
 
@@ -84,7 +95,7 @@ func inGroups[T any](all []T, do func(group []T) error) error {
 	return nil
 }
 
-// find is inGroups for statements that find by several values: a value may come
+// findInGroups is inGroups for statements that find by several values: a value may come
 // twice, so that a few of them make up a group as well.
 func findInGroups[T any](all []T, do func(group []T) error) error {
 	const few = 4
@@ -111,42 +122,25 @@ func (p plain) loadRecords(ws gateway.WorkspaceID, refs *gateway.Refs, l *gatewa
 		}
 		return err
 	}
-	ids := slices.Clone(refs.RecordIDs)
-	slices.Sort(ids)
-	err := findInGroups(slices.Compact(ids), func(group []gateway.RecordID) error {
-		return p.on.rows(found, recordsByID[len(group)], append([]any{int64(ws)}, anys(group)...)...)
-	})
-	if err != nil {
-		return err
-	}
-	byEntity := map[gateway.Entity][]string{}
-	for _, k := range refs.RecordKeys {
-		byEntity[k.Entity] = append(byEntity[k.Entity], k.CustomID)
-	}
-	for entity, customIDs := range byEntity {
-		err := findInGroups(named(customIDs), func(group []string) error {
-			return p.on.rows(found, recordsByCustomID[len(group)], append([]any{int64(ws), string(entity)}, anys(group)...)...)
-		})
-		if err != nil {
+	for _, id := range refs.RecordIDs { // never many
+		if err := p.on.rows(found, recordByID, int64(ws), int64(id)); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func anys[T any](xs []T) []any {
-	out := make([]any, len(xs))
-	for i, x := range xs {
-		out[i] = x
+	keys := make([]string, len(refs.RecordKeys))
+	for i, k := range refs.RecordKeys {
+		keys[i] = recordKey(k)
 	}
-	return out
+	return findInGroups(named(keys), func(group []string) error {
+		return p.on.rows(found, recordsByKey[len(group)], params(ws, group)...)
+	})
 }
 
 // saveRecords writes products and deals. What goes goes first, and changed ones give
 // up their custom ids before others take them.
 func (p plain) saveRecords(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	for _, id := range c.DeletedRecords {
-		n, err := p.on.exec(`DELETE FROM records WHERE workspace_id = $1 AND id = $2`, int64(ws), int64(id))
+		n, err := p.on.exec(`DELETE FROM records WHERE workspace_id = $1 AND `+anyRecord+` AND id = $2`, int64(ws), int64(id))
 		if err != nil {
 			return err
 		}
@@ -155,7 +149,7 @@ func (p plain) saveRecords(ws gateway.WorkspaceID, c *gateway.Changes) error {
 		}
 	}
 	for _, id := range c.FreedRecords {
-		if _, err := p.on.exec(`UPDATE records SET custom_id = NULL WHERE workspace_id = $1 AND id = $2`, int64(ws), int64(id)); err != nil {
+		if _, err := p.on.exec(`UPDATE records SET key = NULL WHERE workspace_id = $1 AND `+anyRecord+` AND id = $2`, int64(ws), int64(id)); err != nil {
 			return err
 		}
 	}
@@ -165,11 +159,11 @@ func (p plain) saveRecords(ws gateway.WorkspaceID, c *gateway.Changes) error {
 			args := make([]any, 0, 1+7*len(group))
 			args = append(args, int64(ws))
 			for _, r := range group {
-				var customID any
-				if r.CustomID != "" {
-					customID = r.CustomID
+				var key any // NULL for none
+				if k := recordKey(gateway.RecordKey{Entity: r.Entity, CustomID: r.CustomID}); k != "" {
+					key = k
 				}
-				args = append(args, int64(r.ID), string(r.Entity), customID, r.Name, string(appendBag(nil, r.Attributes)), micros(r.CreatedAt), micros(r.UpdatedAt))
+				args = append(args, int64(r.ID), string(r.Entity), key, r.Name, string(appendBag(nil, r.Attributes)), micros(r.CreatedAt), micros(r.UpdatedAt))
 			}
 			_, err := p.on.exec(recordUpserts[len(group)], args...)
 			return err
@@ -196,25 +190,28 @@ func (r *reader) records(ctx context.Context, op string, w gateway.WorkspaceID, 
 	return all, nil
 }
 
+// one is the record of the entity among those found.
 func one(found []*gateway.Record, entity gateway.Entity, err error) (*gateway.Record, error) {
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case len(found) == 0 || found[0].Entity != entity:
-		return nil, notFound(string(entity))
 	}
-	return found[0], nil
+	for _, r := range found {
+		if r.Entity == entity {
+			return r, nil
+		}
+	}
+	return nil, notFound(string(entity))
 }
 
 // Record implements gateway.Reader.
 func (r *reader) Record(ctx context.Context, w gateway.WorkspaceID, entity gateway.Entity, id gateway.RecordID) (*gateway.Record, error) {
-	found, err := r.records(ctx, "record", w, recordsByID[1], int64(w), int64(id))
+	found, err := r.records(ctx, "record", w, recordByID, int64(w), int64(id))
 	return one(found, entity, err)
 }
 
 // RecordByCustomID implements gateway.Reader.
 func (r *reader) RecordByCustomID(ctx context.Context, w gateway.WorkspaceID, k gateway.RecordKey) (*gateway.Record, error) {
-	found, err := r.records(ctx, "record by custom id", w, recordsByCustomID[1], int64(w), string(k.Entity), k.CustomID)
+	found, err := r.records(ctx, "record by custom id", w, recordsByKey[1], int64(w), recordKey(k))
 	return one(found, k.Entity, err)
 }
 

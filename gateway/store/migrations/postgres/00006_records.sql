@@ -1,22 +1,23 @@
 -- +goose Up
 
--- Products and deals. Their ids are of one sequence, in blocks as the others.
+-- Products and deals. An own id is one text with its entity, so that it is found by
+-- all of an index: from a part of one the planners would as soon take the primary key,
+-- and read all products to find one. Their ids are of one sequence, in blocks as the others.
 CREATE SEQUENCE record_ids AS bigint INCREMENT BY 64;
 
 CREATE TABLE records (
     workspace_id bigint NOT NULL,
     id           bigint NOT NULL,
     entity       text   COLLATE "C" NOT NULL, -- product or deal
-    custom_id    text   COLLATE "C",
+    key          text   COLLATE "C", -- of an own id: the entity, a colon and the id
     name         text   COLLATE "C" NOT NULL,
     attributes   text   COLLATE "C" NOT NULL,
     created_at   bigint NOT NULL,
     updated_at   bigint NOT NULL,
-    PRIMARY KEY (workspace_id, id)
+    PRIMARY KEY (workspace_id, entity, id)
 ) WITH (fillfactor = 85);
 
-CREATE UNIQUE INDEX records_custom_id ON records (workspace_id, entity, custom_id) WHERE custom_id IS NOT NULL;
-CREATE INDEX records_listed ON records (workspace_id, entity, id);
+CREATE UNIQUE INDEX records_key ON records (workspace_id, key) WHERE key IS NOT NULL;
 
 -- What a definition says beside its type.
 ALTER TABLE attribute_defs ADD COLUMN is_integer boolean NOT NULL DEFAULT false;

@@ -1,20 +1,23 @@
 -- +goose Up
 
--- Products and deals. Their ids are of one sequence.
+-- Products and deals. An own id is one text with its entity, so that it is found by
+-- all of an index: from a part of one the planners would as soon take the primary key,
+-- and read all products to find one. Their ids are of one sequence.
 CREATE TABLE records (
     workspace_id INTEGER NOT NULL,
     id           INTEGER NOT NULL,
     entity       TEXT    NOT NULL, -- product or deal
-    custom_id    TEXT,
+    key          TEXT, -- of an own id: the entity, a colon and the id
     name         TEXT    NOT NULL,
     attributes   TEXT    NOT NULL,
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
-    PRIMARY KEY (workspace_id, id)
+    PRIMARY KEY (workspace_id, entity, id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE UNIQUE INDEX records_custom_id ON records (custom_id, entity, workspace_id) WHERE custom_id IS NOT NULL;
-CREATE INDEX records_listed ON records (workspace_id, entity, id);
+CREATE UNIQUE INDEX records_key ON records (key, workspace_id) WHERE key IS NOT NULL;
+-- Lets them be counted without reading them.
+CREATE INDEX records_counted ON records (workspace_id, entity);
 
 -- What a definition says beside its type.
 ALTER TABLE attribute_defs ADD COLUMN is_integer INTEGER NOT NULL DEFAULT 0;
