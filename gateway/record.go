@@ -320,6 +320,11 @@ func (e *Editor) RecordByCustomID(k RecordKey) (RecordID, error) {
 
 // CreateRecord makes a record.
 func (e *Editor) CreateRecord(entity Entity, p RecordPatch) (RecordID, error) {
+	if p.CustomID != nil {
+		if err := e.freeRecordKey(RecordKey{entity, *p.CustomID}); err != nil {
+			return 0, err // before an id is taken
+		}
+	}
 	rs, err := e.set.addRecord(RecordKey{Entity: entity}, e.at)
 	if err != nil {
 		return 0, err
@@ -353,25 +358,36 @@ func (e *Editor) patchRecord(rs *recordState, p RecordPatch) error {
 }
 
 func (e *Editor) setRecordID(rs *recordState, id string) error {
-	keys := &e.set.records
 	k := RecordKey{rs.r.Entity, id}
+	if err := e.freeRecordKey(k); err != nil {
+		return err
+	}
+	byKey := e.set.records.byKey
 	if id != "" {
-		if err := validCustomID(id, "custom_id"); err != nil {
-			return err
-		}
-		if err := e.load(Refs{RecordKeys: []RecordKey{k}}); err != nil {
-			return err
-		}
-		if keys.byKey[k] != nil {
-			return &Error{Code: CodeInvalid, Field: "custom_id", Message: "A " + string(k.Entity) + " with this id already exists."}
-		}
-		keys.byKey[k] = rs
+		byKey[k] = rs
 	}
 	if old := rs.r.CustomID; old != "" {
-		delete(keys.byKey, RecordKey{k.Entity, old})
+		delete(byKey, RecordKey{k.Entity, old})
 		rs.freed = !rs.isNew
 	}
 	rs.r.CustomID = id
+	return nil
+}
+
+// freeRecordKey is nil if a record may have the own id, or none.
+func (e *Editor) freeRecordKey(k RecordKey) error {
+	if k.CustomID == "" {
+		return nil
+	}
+	if err := validCustomID(k.CustomID, "custom_id"); err != nil {
+		return err
+	}
+	if err := e.load(Refs{RecordKeys: []RecordKey{k}}); err != nil {
+		return err
+	}
+	if e.set.records.byKey[k] != nil {
+		return &Error{Code: CodeInvalid, Field: "custom_id", Message: "A " + string(k.Entity) + " with this id already exists."}
+	}
 	return nil
 }
 
