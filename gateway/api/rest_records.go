@@ -17,8 +17,8 @@ import (
 //   - The attributes lie flat in both versions. The own id of a product is product_id
 //     in version 1, that of a deal custom_id in both, as clients have it.
 //   - These lists have no filters, and as one that is ignored would answer with all
-//     there is, asking for one is a 400. count is counted in the index, 4 ms for
-//     100,000 (SQLite).
+//     there is, asking for one is a 400. count is counted in an index, which costs a
+//     page of the list as much time as there are records.
 
 // recordRef names a record in an answer.
 type recordRef struct {
