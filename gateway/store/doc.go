@@ -29,6 +29,10 @@
 //     the events: an index of events by name would cost each event a search. Names
 //     that are known to be there are kept in memory, 50 ns an event, so that the
 //     table is touched for new names only.
+//   - What is written rarely (lists, segments) is one SQL for both databases (plain.go), and
+//     written at once, not with the batch of a Save. A merge copies the loser's places in
+//     lists to the winner: reading lists through all aliases would cost every page of
+//     contacts more than merges of the few who are in a list do.
 //   - Contacts and companies that meet conditions are found by SQL as far as an
 //     identifier, a range or a pattern narrows the search, and decided in Go, so that
 //     both databases give one answer (read_find.go, read_match.go). It costs a
