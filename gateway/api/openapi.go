@@ -38,6 +38,7 @@ const (
 	tagContacts   = "Contacts"
 	tagCompanies  = "Companies"
 	tagEmployees  = "Employees"
+	tagTags       = "Tags"
 	tagAttributes = "Attributes"
 	tagEvents     = "Events"
 	tagLists      = "Lists"
@@ -45,7 +46,7 @@ const (
 	tagBulk       = "Bulk"
 )
 
-var tags = []string{tagContacts, tagCompanies, tagEmployees, tagAttributes, tagEvents, tagLists, tagSegments, tagBulk}
+var tags = []string{tagContacts, tagCompanies, tagEmployees, tagTags, tagAttributes, tagEvents, tagLists, tagSegments, tagBulk}
 
 const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes."
 
@@ -126,6 +127,13 @@ func endpoints() []endpoint {
 		add(endpoint{method: get, path: x[0] + "export/", tag: x[1], summary: x[2] + " as a file", params: []string{"format"}, stream: true,
 			note: "A stream in constant memory: NDJSON with an object of the version in each line, or CSV with the items of lists joined by |. If it can't be finished it breaks off."})
 	}
+	tagID := []string{"tag_id"}
+	add(endpoint{method: get, path: "/tags/", tag: tagTags, summary: "List tags, newest first", params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
+	add(endpoint{method: post, path: "/tags/", tag: tagTags, summary: "Make a tag", note: "201 with a new tag, 200 with the one that has the name already. Names compare exactly.", body: "TagName", status: http.StatusCreated, answer: "Tag"})
+	add(endpoint{method: get, path: "/tags/{id}/", tag: tagTags, summary: "One tag", params: tagID, answer: "Tag", notFound: true})
+	add(endpoint{method: del, path: "/tags/{id}/", tag: tagTags, summary: "Delete a tag; all who have it lose it", params: tagID, status: http.StatusNoContent, notFound: true})
+	add(endpoint{method: get, path: "/tags/{id}/users/", tag: tagTags, summary: "Contacts that have a tag, newest first", note: filterNote, params: append(tagID, "limit", "cursor", "page"), answer: "Page", notFound: true})
+	add(endpoint{method: get, path: "/tags/{id}/companies/", tag: tagTags, summary: "Companies that have a tag, newest first", note: filterNote, params: append(tagID, "limit", "cursor", "page"), answer: "Page", notFound: true})
 	add(endpoint{method: get, path: "/attributes/", tag: tagAttributes, summary: "Custom attributes", params: []string{"limit", "page"}, answer: "Page", notFound: true})
 	add(endpoint{method: post, path: "/attributes/", tag: tagAttributes, summary: "Define a custom attribute", body: "AttributeInput", status: http.StatusCreated, answer: "Attribute"})
 	add(endpoint{method: get, path: "/attributes/{id}/", tag: tagAttributes, summary: "One custom attribute", params: []string{"attribute_id"}, answer: "Attribute", notFound: true})
@@ -211,6 +219,9 @@ func openAPIPaths() map[string]map[string]any {
 		}
 		if o.answer == "UpdatedOrCreated" {
 			answers["201"] = answer
+		}
+		if o.answer == "Tag" {
+			answers["200"] = answer // to a POST: the one that there is
 		}
 		if o.notFound {
 			answers["404"] = ref("responses", "NotFound")

@@ -33,6 +33,10 @@
 //     written at once, not with the batch of a Save. A merge copies the loser's places in
 //     lists to the winner: reading lists through all aliases would cost every page of
 //     contacts more than merges of the few who are in a list do.
+//   - How many employees a company has is a number in its row, which every Save that
+//     changes memberships keeps: counting took 45 ms for 200,000. Who has a tag is a
+//     table (tagged) beside the attributes that say so; see tags.go. Taking a tag
+//     from 100,000 contacts takes 0.5 s in SQLite and 2.1 s in PostgreSQL.
 //   - Contacts and companies that meet conditions are found by SQL as far as an
 //     identifier, a range or a pattern narrows the search, and decided in Go, so that
 //     both databases give one answer (read_find.go, read_match.go). It costs a

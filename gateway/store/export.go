@@ -57,14 +57,16 @@ type exportTable struct {
 }
 
 var exportTables = []exportTable{
-	{"workspaces", exportColumns("workspace_id:i name:t settings:t contacts:i companies:i created_at:i")},
+	{"workspaces", exportColumns("workspace_id:i name:t settings:t contacts:i companies:i tags:i created_at:i")},
 	{"api_keys", exportColumns("workspace_id:i kind:t secret:t name:t scope:t created_at:i")},
 	{"agents", exportColumns("workspace_id:i email:t password_hash:t role:t created_at:i")},
 	{"attribute_defs", exportColumns("workspace_id:i entity:t name:t id:i label:t type:t description:t created_at:i")},
-	{"companies", exportColumns("workspace_id:i id:i custom_id:t name:t attributes:t created_at:i updated_at:i")},
+	{"companies", exportColumns("workspace_id:i id:i custom_id:t name:t attributes:t employees:i created_at:i updated_at:i")},
 	{"contacts", exportColumns("workspace_id:i id:i custom_id:t email:t email_key:t name:t phone_number:t status:t attributes:t visitor_key:t fingerprint:i last_ip:t created_at:i updated_at:i merged_into:i")},
 	{"visitor_keys", exportColumns("workspace_id:i contact_id:i created_at:i key:t")},
 	{"memberships", exportColumns("workspace_id:i contact_id:i company_id:i until:i since:i source:t is_primary:b made_by:t")},
+	{"tags", exportColumns("workspace_id:i id:i name:t created_at:i")},
+	{"tagged", exportColumns("workspace_id:i tag_id:i entity:t subject_id:i")},
 	{"page_views", exportColumns("workspace_id:i id:i contact_id:i at:i visitor_key:t url:t path:t title:t referrer:t")},
 	{"events", exportColumns("workspace_id:i id:i contact_id:i at:i visitor_key:t kind:t name:t data:t")},
 	{"event_names", exportColumns("workspace_id:i kind:t name:t first_at:i")},

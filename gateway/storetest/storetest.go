@@ -92,6 +92,11 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"filters that a contact meets", testMeets},
 		{"kept answers", testKeptAnswers},
 		{"life", testLife},
+		{"numbers of employees", testEmployeeNumbers},
+		{"tags", testTags},
+		{"find by tag", testFindByTag},
+		{"tags are taken away", testUntag},
+		{"added tags", testAddTag},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
