@@ -29,6 +29,10 @@
 //     the events: an index of events by name would cost each event a search. Names
 //     that are known to be there are kept in memory, 50 ns an event, so that the
 //     table is touched for new names only.
+//   - What is written rarely (lists, segments) is one SQL for both databases (plain.go), and
+//     written at once, not with the batch of a Save. A merge copies the loser's places in
+//     lists to the winner: reading lists through all aliases would cost every page of
+//     contacts more than merges of the few who are in a list do.
 //   - How many employees a company has is a number in its row, which every Save that
 //     changes memberships keeps: counting took 45 ms for 200,000. Who has a tag is a
 //     table (tagged) beside the attributes that say so; see tags.go. Taking a tag
