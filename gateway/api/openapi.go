@@ -72,9 +72,13 @@ func endpoints() []endpoint {
 		one(patch, "", tagContacts, "Change a contact", "ContactInput", "Contact")
 		add(endpoint{method: del, path: kind.path, tag: tagContacts, summary: "Delete a contact and all that is theirs, " + kind.by, params: id, status: http.StatusNoContent, notFound: true})
 		attributesAndTags(one, tagContacts, "ContactInput")
-		for _, list := range [][2]string{{"events/", "Custom events of a contact"}, {"product_events/", "Product events of a contact"}, {"ping_hits/", "Page views of a contact"}} {
-			add(endpoint{method: get, path: kind.path + list[0], tag: tagEvents, summary: list[1] + ", newest first, " + kind.by, params: append(id, "limit", "page"), answer: "Page", notFound: true})
+		for _, list := range [][3]string{
+			{"events/", "Custom events of a contact", "EventPage"}, {"product_events/", "Product events of a contact", "EventPage"},
+			{"ping_hits/", "Page views of a contact", "PageViewPage"}, {"timeline/", "Page views, events, product events and merges of a contact", "TimelinePage"},
+		} {
+			add(endpoint{method: get, path: kind.path + list[0], tag: tagEvents, summary: list[1] + ", newest first, " + kind.by, params: append(id, "limit", "cursor", "page"), answer: list[2], notFound: true})
 		}
+		add(endpoint{method: get, path: kind.path + "emails/", tag: tagEvents, summary: "E-mails to a contact: none is ever sent, " + kind.by, params: id, answer: "Page", notFound: true})
 		add(endpoint{method: post, path: kind.path + "events/", tag: tagEvents, summary: "Record an event, " + kind.by, params: id, body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
 		one(post, "set_primary_company/", tagEmployees, "Make one of the contact's companies the primary one", "CompanyRef", "Contact")
 		add(endpoint{method: post, path: kind.base + "merge/", tag: tagContacts, summary: "Make contacts part of another, " + kind.by, body: "Merge", answer: "Success", notFound: true})
@@ -123,6 +127,8 @@ func endpoints() []endpoint {
 	add(endpoint{method: get, path: "/attributes/{id}/", tag: tagAttributes, summary: "One custom attribute", params: []string{"attribute_id"}, answer: "Attribute", notFound: true})
 	add(endpoint{method: get, path: "/attribute-type/{name_std}/users/", tag: tagAttributes, summary: "Type of an attribute of contacts", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
 	add(endpoint{method: get, path: "/attribute-type/{name_std}/companies/", tag: tagAttributes, summary: "Type of an attribute of companies", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
+	add(endpoint{method: get, path: "/events/", tag: tagEvents, summary: "Events and product events of all contacts, the last one to be recorded first", params: []string{"limit", "cursor", "page"}, answer: "EventPage", notFound: true})
+	add(endpoint{method: get, path: "/events/{id}/", tag: tagEvents, summary: "One event or product event", params: []string{"event_id"}, answer: "Event", notFound: true})
 	add(endpoint{method: post, path: "/events/", tag: tagEvents, summary: "Record an event", body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
 	add(endpoint{method: post, path: "/products-by-id/{custom_id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product", params: []string{"product_custom_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
 	add(endpoint{method: post, path: "/site-views/", tag: tagEvents, summary: "Record a page view", body: "SiteView", status: http.StatusCreated, answer: "Anything"})

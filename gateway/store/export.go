@@ -27,7 +27,7 @@ import (
 // out from the rest: not the identifiers, which are in the contacts and visitor
 // keys, and not the sequences.
 const (
-	exportFormat = 2
+	exportFormat = 3
 	// maxExportLine bounds a row: payloads of 32 KiB, a contact with 200 attributes
 	// of 8 KiB each.
 	maxExportLine = 16 << 20
@@ -62,7 +62,7 @@ var exportTables = []exportTable{
 	{"agents", exportColumns("workspace_id:i email:t password_hash:t role:t created_at:i")},
 	{"attribute_defs", exportColumns("workspace_id:i entity:t name:t id:i label:t type:t description:t created_at:i")},
 	{"companies", exportColumns("workspace_id:i id:i custom_id:t name:t attributes:t created_at:i updated_at:i")},
-	{"contacts", exportColumns("workspace_id:i id:i custom_id:t email:t email_key:t name:t phone_number:t status:t attributes:t visitor_key:t fingerprint:i last_ip:t created_at:i updated_at:i merged_into:i")},
+	{"contacts", exportColumns("workspace_id:i id:i custom_id:t email:t email_key:t name:t phone_number:t status:t attributes:t visitor_key:t fingerprint:i last_ip:t created_at:i updated_at:i merged_into:i unseen_at:i")},
 	{"visitor_keys", exportColumns("workspace_id:i contact_id:i created_at:i key:t")},
 	{"memberships", exportColumns("workspace_id:i contact_id:i company_id:i until:i since:i source:t is_primary:b made_by:t")},
 	{"page_views", exportColumns("workspace_id:i id:i contact_id:i at:i visitor_key:t url:t path:t title:t referrer:t")},
