@@ -665,6 +665,12 @@ func (r *rig) dump() any {
 		r.check(err)
 		x.Events, err = r.store.Events(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 1000})
 		r.check(err)
+		for i := range x.Pages {
+			x.Pages[i].ID = 0 // in the order in which they were written
+		}
+		for i := range x.Events {
+			x.Events[i].ID = 0
+		}
 		x.Merges, err = r.store.Merges(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 1000})
 		r.check(err)
 		rows = append(rows, x)

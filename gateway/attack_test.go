@@ -517,6 +517,12 @@ func (r *rig) ledger() any {
 		r.check(err)
 		events, err := r.store.Events(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 1000})
 		r.check(err)
+		for i := range pages {
+			pages[i].ID = 0
+		}
+		for i := range events {
+			events[i].ID = 0
+		}
 		merges, err := r.store.Merges(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 100})
 		r.check(err)
 		out[c.ID] = []any{c, slices.Sorted(maps.Keys(names)), pages, events, len(merges)}

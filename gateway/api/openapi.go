@@ -43,7 +43,7 @@ const (
 
 var tags = []string{tagContacts, tagCompanies, tagEmployees, tagAttributes, tagEvents}
 
-const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes."
+const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes, and of the fields that a contact or company shows besides. search=created_at|updated_at, of contacts also first_seen, last_seen and last_contacted, with min and max in Unix seconds: when that happened."
 
 // endpoints are all methods of all paths. A test compares them with the routes.
 func endpoints() []endpoint {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"civgate/gateway"
@@ -19,7 +20,7 @@ import (
 //
 // Decisions
 //
-//   - History is read forth only, newest first, by when it happened and then by id, so pages
+//   - History is read forth only (but pages by number link back by number), newest first, by when it happened and then by id, so pages
 //     stay right while more happens, and all of it can be reached. An entry shows the id
 //     of the contact that it was written with, which finds the survivor of a merge.
 //   - The number of page views is known with the contact and so is their count; that of
@@ -139,6 +140,9 @@ func (s *Server) history(find findContact, l list, count func(v *gateway.Contact
 		if len(rows) > limit {
 			rows = rows[:limit]
 			p.Next = s.linkTo(r, "cursor", at.behind(rows[limit-1]).String())
+		}
+		if skip > 0 {
+			p.Previous = s.linkTo(r, "page", strconv.Itoa(skip/limit))
 		}
 		if p.countFiltered(len(rows)); count != nil {
 			p.Count = count(v)

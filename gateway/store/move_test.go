@@ -229,7 +229,7 @@ func TestImportDamaged(t *testing.T) {
 		{"empty", "", "ends here"},
 		{"something else", "{\"a\":1}\n", "not an export"},
 		{"no JSON", "PK\x03\x04\n", "not what belongs here"},
-		{"another format", strings.Replace(text, `"format":2`, `"format":3`, 1), "format 3"},
+		{"another format", strings.Replace(text, `"format":3`, `"format":4`, 1), "format 4"},
 		{"cut in a row", text[:len(text)/2], "before its end"},
 		{"cut after a table", text[:strings.Index(text, `{"table":"contacts"`)], "before its end"},
 		{"without the last line", strings.TrimSuffix(text, "{\"civgate\":\"end\"}\n"), "before its end"},

@@ -26,15 +26,8 @@ import (
 //   - Nothing leads to contacts by updated_at: each change of a contact would have to pay
 //     for that. They are found by going through the list.
 
-const (
-	// fewInSpan and manyInSpan are how many page views, and contacts, of a span are
-	// looked at before and after the newest contacts are, who are newestInList.
-	fewInSpan    = 5_000
-	manyInSpan   = 100_000
-	newestInList = 2_000
-	// maxMerges bounds how often a contact can have become part of another.
-	maxMerges = 1000
-)
+// maxMerges bounds how often a contact can have become part of another.
+const maxMerges = 1000
 
 // span is when something happened to the contacts that are searched: from and to in
 // microseconds, both included.
@@ -106,7 +99,7 @@ func (f *finder) withActivity(ctx context.Context, tx *sql.Tx, w gateway.Workspa
 
 // within is ids for conditions of which at least one is a span.
 func (f *finder) within(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, before int64, limit int) ([]int64, error) {
-	some, all, err := f.candidates(ctx, tx, w, fewInSpan)
+	some, all, err := f.candidates(ctx, tx, w, f.search.few)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +108,7 @@ func (f *finder) within(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, 
 	}
 	var floor sql.NullInt64
 	err = tx.QueryRowContext(ctx, `SELECT min(id) FROM (SELECT id FROM contacts WHERE workspace_id = $1 AND merged_into = 0 AND id < $2 ORDER BY id DESC LIMIT $3) AS h1`,
-		int64(w), before, newestInList).Scan(&floor)
+		int64(w), before, f.search.newest).Scan(&floor)
 	if err != nil || !floor.Valid {
 		return nil, err
 	}
@@ -123,7 +116,7 @@ func (f *finder) within(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, 
 	if err != nil || len(ids) == limit {
 		return ids, err
 	}
-	if some, all, err = f.candidates(ctx, tx, w, manyInSpan); err != nil {
+	if some, all, err = f.candidates(ctx, tx, w, f.search.many); err != nil {
 		return nil, err
 	}
 	var rest []int64
@@ -161,9 +154,16 @@ func (f *finder) among(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, s
 	return ids, nil
 }
 
+// spanBounds are how many page views, and contacts, of a span are looked at before and
+// after the newest contacts of the list are.
+type spanBounds struct{ few, newest, many int }
+
+var defaultSpanBounds = spanBounds{few: 5_000, newest: 2_000, many: 100_000}
+
 // spanSearch is how the contacts are found that had something happen to them in a
 // span $2 to $3 of workspace $1, at most $4 rows.
 type spanSearch struct {
+	spanBounds
 	viewed, created, unseen string
 	// prepare and restore are run before and after viewed and created; "" for
 	// nothing.
@@ -174,17 +174,19 @@ const unseenIn = `SELECT id FROM contacts WHERE workspace_id = $1 AND unseen_at 
 
 var (
 	sqliteSpans = spanSearch{
-		viewed:  `SELECT contact_id FROM page_views WHERE workspace_id = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4`,
-		created: `SELECT id FROM contacts WHERE workspace_id = $1 AND created_at >= $2 AND created_at <= $3 ORDER BY created_at LIMIT $4`,
-		unseen:  unseenIn,
+		spanBounds: defaultSpanBounds,
+		viewed:     `SELECT contact_id FROM page_views WHERE workspace_id = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4`,
+		created:    `SELECT id FROM contacts WHERE workspace_id = $1 AND created_at >= $2 AND created_at <= $3 ORDER BY created_at LIMIT $4`,
+		unseen:     unseenIn,
 	}
 	// Ranges of blocks can be read by a bitmap only, which plannerSettings rule out.
 	postgresSpans = spanSearch{
-		viewed:  `SELECT contact_id FROM page_views WHERE workspace_id + 0 = $1 AND at + 0 >= $2 AND at + 0 <= $3 LIMIT $4`,
-		created: `SELECT id FROM contacts WHERE workspace_id + 0 = $1 AND created_at + 0 >= $2 AND created_at + 0 <= $3 LIMIT $4`,
-		unseen:  unseenIn,
-		prepare: `SELECT set_config('enable_bitmapscan', 'on', true), set_config('enable_indexscan', 'off', true), set_config('enable_indexonlyscan', 'off', true)`,
-		restore: `SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_indexscan', 'on', true), set_config('enable_indexonlyscan', 'on', true)`,
+		spanBounds: defaultSpanBounds,
+		viewed:     `SELECT contact_id FROM page_views WHERE workspace_id + 0 = $1 AND at + 0 >= $2 AND at + 0 <= $3 LIMIT $4`,
+		created:    `SELECT id FROM contacts WHERE workspace_id + 0 = $1 AND created_at + 0 >= $2 AND created_at + 0 <= $3 LIMIT $4`,
+		unseen:     unseenIn,
+		prepare:    `SELECT set_config('enable_bitmapscan', 'on', true), set_config('enable_indexscan', 'off', true), set_config('enable_indexonlyscan', 'off', true)`,
+		restore:    `SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_indexscan', 'on', true), set_config('enable_indexonlyscan', 'on', true)`,
 	}
 )
 
