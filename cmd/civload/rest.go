@@ -35,6 +35,7 @@ type restCmd struct {
 	Employees int64  `help:"First make a company with so many employees, over the endpoint of the widget."`
 	Large     string `placeholder:"ID" help:"The large company's own id, if it was made before."`
 	Depth     int    `default:"100000" help:"How many members are before the page deep inside the large company's."`
+	Only      string `placeholder:"TEXT" help:"Measure only requests that have this in their name."`
 	Seed      uint64 `default:"1" help:"What is drawn by chance follows from it."`
 }
 
@@ -99,6 +100,9 @@ func (c *restCmd) Run(ctx context.Context, s streams) error {
 	out := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out, "request\tp50\tp99\tmax")
 	for _, rc := range r.cases() {
+		if !strings.Contains(rc.name, c.Only) {
+			continue
+		}
 		h, err := r.measure(ctx, rc, c.Samples)
 		if err != nil {
 			return fmt.Errorf("%s: %w", rc.name, err)

@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"civgate/gateway"
 )
@@ -158,35 +160,48 @@ func (f *finder) among(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, s
 // after the newest contacts of the list are.
 type spanBounds struct{ few, newest, many int }
 
-var defaultSpanBounds = spanBounds{few: 5_000, newest: 2_000, many: 100_000}
+var defaultSpanBounds = spanBounds{few: 20_000, newest: 2_000, many: 200_000}
 
 // spanSearch is how the contacts are found that had something happen to them in a
-// span $2 to $3 of workspace $1, at most $4 rows.
+// span $2 to $3 of workspace $1, at most $4 rows: how many rows there are, and the ids of
+// their contacts with commas. One long row is read several times as fast as many.
 type spanSearch struct {
 	spanBounds
 	viewed, created, unseen string
 	// prepare and restore are run before and after viewed and created; "" for
 	// nothing.
 	prepare, restore string
+	// merged finds those of the contacts in $2 (with commas, between open and close)
+	// that became part of others: their ids and the others'.
+	merged, open, close string
 }
-
-const unseenIn = `SELECT id FROM contacts WHERE workspace_id = $1 AND unseen_at >= $2 AND unseen_at <= $3 AND unseen_at <> 0 ORDER BY unseen_at LIMIT $4`
 
 var (
 	sqliteSpans = spanSearch{
 		spanBounds: defaultSpanBounds,
-		viewed:     `SELECT contact_id FROM page_views WHERE workspace_id = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4`,
-		created:    `SELECT id FROM contacts WHERE workspace_id = $1 AND created_at >= $2 AND created_at <= $3 ORDER BY created_at LIMIT $4`,
-		unseen:     unseenIn,
+		viewed: `SELECT count(*), coalesce(group_concat(contact_id), '')
+			FROM (SELECT contact_id FROM page_views WHERE workspace_id = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4) AS h1`,
+		created: `SELECT count(*), coalesce(group_concat(id), '')
+			FROM (SELECT id FROM contacts WHERE workspace_id = $1 AND created_at >= $2 AND created_at <= $3 ORDER BY created_at LIMIT $4) AS h1`,
+		unseen: `SELECT count(*), coalesce(group_concat(id), '')
+			FROM (SELECT id FROM contacts WHERE workspace_id = $1 AND unseen_at >= $2 AND unseen_at <= $3 AND unseen_at <> 0 ORDER BY unseen_at LIMIT $4) AS h1`,
+		merged: `SELECT c.id, c.merged_into FROM json_each($2) AS w CROSS JOIN contacts c WHERE c.id = w.value AND c.workspace_id = $1 AND c.merged_into <> 0`,
+		open:   "[", close: "]",
 	}
 	// Ranges of blocks can be read by a bitmap only, which plannerSettings rule out.
 	postgresSpans = spanSearch{
 		spanBounds: defaultSpanBounds,
-		viewed:     `SELECT contact_id FROM page_views WHERE workspace_id + 0 = $1 AND at + 0 >= $2 AND at + 0 <= $3 LIMIT $4`,
-		created:    `SELECT id FROM contacts WHERE workspace_id + 0 = $1 AND created_at + 0 >= $2 AND created_at + 0 <= $3 LIMIT $4`,
-		unseen:     unseenIn,
-		prepare:    `SELECT set_config('enable_bitmapscan', 'on', true), set_config('enable_indexscan', 'off', true), set_config('enable_indexonlyscan', 'off', true)`,
-		restore:    `SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_indexscan', 'on', true), set_config('enable_indexonlyscan', 'on', true)`,
+		viewed: `SELECT count(*), coalesce(string_agg(contact_id::text, ','), '')
+			FROM (SELECT contact_id FROM page_views WHERE workspace_id + 0 = $1 AND at + 0 >= $2 AND at + 0 <= $3 LIMIT $4) AS h1`,
+		created: `SELECT count(*), coalesce(string_agg(id::text, ','), '')
+			FROM (SELECT id FROM contacts WHERE workspace_id + 0 = $1 AND created_at + 0 >= $2 AND created_at + 0 <= $3 LIMIT $4) AS h1`,
+		unseen: `SELECT count(*), coalesce(string_agg(id::text, ','), '')
+			FROM (SELECT id FROM contacts WHERE workspace_id = $1 AND unseen_at >= $2 AND unseen_at <= $3 AND unseen_at <> 0 ORDER BY unseen_at LIMIT $4) AS h1`,
+		prepare: `SELECT set_config('enable_bitmapscan', 'on', true), set_config('enable_indexscan', 'off', true), set_config('enable_indexonlyscan', 'off', true)`,
+		restore: `SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_indexscan', 'on', true), set_config('enable_indexonlyscan', 'on', true)`,
+		merged: `SELECT c.id, c.merged_into FROM (SELECT $1::bigint AS workspace_id, unnest($2::text::bigint[]) AS id OFFSET 0) AS u
+			JOIN contacts c ON c.workspace_id = u.workspace_id AND c.id = u.id WHERE c.merged_into <> 0`,
+		open: "{", close: "}",
 	}
 )
 
@@ -196,16 +211,22 @@ func (f *finder) candidates(ctx context.Context, tx *sql.Tx, w gateway.Workspace
 	for _, s := range f.spans {
 		found := map[int64]bool{}
 		in := func(text string) error {
-			n := 0
-			err := query(ctx, tx, func(rows *sql.Rows) error {
-				var id int64
-				err := rows.Scan(&id)
-				found[id] = true
-				n++
+			var n int
+			var ids string
+			if err := tx.QueryRowContext(ctx, text, int64(w), s.from, s.to, limit+1).Scan(&n, &ids); err != nil {
 				return err
-			}, text, int64(w), s.from, s.to, limit+1)
-			all = all && n <= limit
-			return err
+			}
+			if all = all && n <= limit; !all || n == 0 {
+				return nil
+			}
+			for text := range strings.SplitSeq(ids, ",") {
+				id, err := strconv.ParseInt(text, 10, 64)
+				if err != nil {
+					return fmt.Errorf("ids of a span: %w", err)
+				}
+				found[id] = true
+			}
+			return nil
 		}
 		all = true
 		if f.search.prepare != "" {
@@ -229,41 +250,44 @@ func (f *finder) candidates(ctx context.Context, tx *sql.Tx, w gateway.Workspace
 			return nil, false, err
 		}
 		if all {
-			ids, err = survivors(ctx, tx, w, found)
+			ids, err = f.survivors(ctx, tx, w, found)
 			return ids, true, err
 		}
 	}
 	return nil, false, nil
 }
 
-// survivors returns what contacts are part of now, each once, the highest id first.
-func survivors(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, of map[int64]bool) (ids []int64, err error) {
-	const chunk = 1000 // there may be many, and little is read of each
-	found := make(map[int64]bool, len(of))
+// survivors returns what contacts are part of now, each once, the highest id first. It
+// changes of.
+func (f *finder) survivors(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, of map[int64]bool) (ids []int64, err error) {
+	next := slices.Collect(maps.Keys(of))
 	for range maxMerges {
-		if len(of) == 0 {
+		if len(next) == 0 {
 			break
 		}
-		next := map[int64]bool{}
-		for part := range slices.Chunk(slices.Sorted(maps.Keys(of)), chunk) {
-			err := query(ctx, tx, func(rows *sql.Rows) error {
-				var id, merged int64
-				err := rows.Scan(&id, &merged)
-				if merged == 0 {
-					found[id] = true
-				} else {
-					next[merged] = true
-				}
-				return err
-			}, `WITH `+wanted(len(part))+` SELECT c.id, c.merged_into FROM wanted w CROSS JOIN contacts c
-				WHERE c.workspace_id = w.workspace_id AND c.id = w.id`, params(w, part)...)
-			if err != nil {
-				return nil, err
+		list := []byte(f.search.open)
+		for i, id := range next {
+			if i > 0 {
+				list = append(list, ',')
 			}
+			list = strconv.AppendInt(list, id, 10)
 		}
-		of = next
+		next = next[:0]
+		err := query(ctx, tx, func(rows *sql.Rows) error {
+			var id, into int64
+			err := rows.Scan(&id, &into)
+			delete(of, id)
+			if !of[into] {
+				of[into] = true
+				next = append(next, into)
+			}
+			return err
+		}, f.search.merged, int64(w), string(append(list, f.search.close...)))
+		if err != nil {
+			return nil, err
+		}
 	}
-	ids = slices.Sorted(maps.Keys(found))
+	ids = slices.Sorted(maps.Keys(of))
 	slices.Reverse(ids)
 	return ids, nil
 }
