@@ -11,12 +11,14 @@
 //
 //   - Reads go through database/sql, in statements that both dialects take
 //     ($1 parameters).
+//
 //   - Attributes that are looked up or shown in lists (name, phone_number, status)
 //     have columns as long as they are plain texts; a value of any other kind
 //     stays in the JSON of the rest. Types are not stored: a value read back has
 //     the type that its JSON shows (a date is a text), the definitions know more.
 //     The JSON is text in PostgreSQL too: numbers and the order of names come back
 //     as they were written.
+//
 //   - A contact or company is deleted with its rows in all tables, at once and in
 //     the transaction that asks for it: nothing is left to a job that may not run.
 //     With 100,000 page views that takes 0.15 s in SQLite and 0.05 s in PostgreSQL, a
@@ -25,10 +27,12 @@
 //     fingerprints become 0, so that a payload that still names the company counts
 //     as a change on every node. Statements take portions of 10,000 rows in SQLite,
 //     whose engine keeps what they find in memory.
+//
 //   - The names of events are in a table of their own (event_names) that outlives
 //     the events: an index of events by name would cost each event a search. Names
 //     that are known to be there are kept in memory, 50 ns an event, so that the
 //     table is touched for new names only.
+//
 //   - Contacts and companies that meet conditions are found by SQL as far as an
 //     identifier, a range or a pattern narrows the search, and decided in Go, so that
 //     both databases give one answer (read_find.go, read_match.go). It costs a
