@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -48,35 +49,50 @@ func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func
 		return err
 	}
 	var e *Editor
-	var staff []ContactID // of companies that are deleted
 	err = g.store.Update(ctx, func(tx Tx) error {
-		e = &Editor{set: newWorkset(tx, w, defs, 4), tx: tx, author: author, at: g.clock()}
+		e = &Editor{ctx: ctx, g: g, tx: tx, w: w, author: author, at: g.clock(), defs: defs, newDefs: make(map[DefKey]*AttributeDef)}
+		e.set = newWorkset(tx, w, defs, 4)
 		if err := fn(e); err != nil {
 			return err
 		}
-		if err := g.defsStillNew(tx, w.ID, e.set.newDefs); err != nil {
-			return err
-		}
-		var err error
-		if staff, err = g.staff(ctx, w.ID, e.deletedCompanies); err != nil {
-			return err
-		}
-		if err := tx.Save(w.ID, e.changes()); err != nil {
-			return fmt.Errorf("save an edit: %w", err)
-		}
-		return nil
+		return e.Flush()
 	})
 	if e != nil {
 		// After an error too: the answer of a commit that went through may be lost.
-		if ids := append(e.affected(), staff...); len(ids) > 0 {
+		if ids := append(e.stale, e.affected()...); len(ids) > 0 {
 			g.cache.Forget(context.WithoutCancel(ctx), w.ID, ids)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	g.publishDefs(w.ID, defs, e.set.newDefs)
+	g.publishDefs(w.ID, defs, e.newDefs)
 	g.announce()
+	return nil
+}
+
+// Flush writes what the edit has changed so far. It is committed with the edit, and
+// not without it. Whoever does very many things in one edit flushes after each, so that none
+// has to look through all before it.
+func (e *Editor) Flush() error {
+	if err := e.g.defsStillNew(e.tx, e.w.ID, e.set.newDefs); err != nil {
+		return err
+	}
+	staff, err := e.g.staff(e.ctx, e.w.ID, e.deletedCompanies)
+	if err != nil {
+		return err
+	}
+	e.stale = append(append(e.stale, e.affected()...), staff...)
+	if err := e.tx.Save(e.w.ID, e.changes()); err != nil {
+		return fmt.Errorf("save an edit: %w", err)
+	}
+	if len(e.set.newDefs) > 0 {
+		maps.Copy(e.newDefs, e.set.newDefs)
+		e.defs = maps.Clone(e.defs)
+		maps.Copy(e.defs, e.set.newDefs)
+	}
+	e.set = newWorkset(e.tx, e.w, e.defs, 4)
+	e.deletedContacts, e.deletedCompanies = nil, nil
 	return nil
 }
 
@@ -115,13 +131,22 @@ func (g *Gateway) staff(ctx context.Context, w WorkspaceID, companies []CompanyI
 // the field; what does not exist is CodeNotFound. After any error the
 // transaction must not be committed: fn returns it.
 type Editor struct {
-	set    *workset
+	ctx    context.Context // of the edit, for what it reads outside of its transaction
+	g      *Gateway
 	tx     Tx
+	w      *Workspace
 	author Author
 	at     time.Time
 
+	// What is not written yet.
+	set              *workset
 	deletedContacts  []ContactID
 	deletedCompanies []CompanyID
+
+	// What is written, but not committed.
+	defs    defSet                   // those before the edit, and newDefs
+	newDefs map[DefKey]*AttributeDef // of the edit
+	stale   []ContactID              // see affected, and staff
 }
 
 // Now is the time of the edit, as it is stored.
@@ -271,6 +296,7 @@ func (e *Editor) setAttributes(entity Entity, bag *Attributes, in []PayloadAttri
 	for i := range in {
 		a := &in[i]
 		if a.Name == attrTags && !keepTags {
+			e.set.noteTags(bag, e.at)
 			bag.Set(attrTags, Null)
 		}
 		if _, standard := Standard(entity, a.Name); standard || a.Value.IsNull() || e.set.def(DefKey{entity, a.Name}) != nil {
@@ -492,12 +518,17 @@ func (e *Editor) patchCompany(co *companyState, p CompanyPatch) error {
 	if err := e.setAttributes(EntityCompany, &co.c.Attributes, p.Attributes, p.KeepTags); err != nil {
 		return err
 	}
+	e.touchCompany(co)
+	return nil
+}
+
+// touchCompany marks a company as changed.
+func (e *Editor) touchCompany(co *companyState) {
 	co.c.UpdatedAt = e.at
 	if !co.isNew && !co.dirty {
 		co.dirty = true
 		e.set.built = append(e.set.built, co)
 	}
-	return nil
 }
 
 // DeleteCompany deletes a company with its memberships. A payload that names it makes
@@ -603,14 +634,16 @@ func (e *Editor) SetPrimaryCompany(contact ContactID, company CompanyID) error {
 
 // AddEvent records an event of a contact, and returns its id and whether it is the
 // first of its kind and name in the workspace. A time that is zero or lies ahead is
-// now. The contact must not be new in this edit.
+// now.
 func (e *Editor) AddEvent(contact ContactID, kind EventKind, name, data string, at time.Time) (id int64, first bool, err error) {
 	cs, err := e.contact(contact)
 	if err != nil {
 		return 0, false, err
 	}
 	if cs.isNew {
-		return 0, false, fmt.Errorf("an event of contact %d, which is not stored yet", cs.c.ID)
+		if err := e.Flush(); err != nil { // an event is written at once, behind its contact
+			return 0, false, err
+		}
 	}
 	return e.tx.AddEvent(e.set.w, Event{WorkspaceID: e.set.w, ContactID: cs.c.ID, Kind: kind, Name: name, Data: data, At: e.happened(at)})
 }

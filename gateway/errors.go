@@ -25,6 +25,7 @@ const (
 	CodeForbidden    Code = "forbidden"
 	CodeNotFound     Code = "not_found"
 	CodeConflict     Code = "conflict"
+	CodeKeyReused    Code = "key_reused" // an Idempotency-Key of another request
 	CodeInternal     Code = "internal"
 )
 

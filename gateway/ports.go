@@ -112,6 +112,35 @@ type Tx interface {
 	// AddEvent records one event and returns its id, and whether it is the first of
 	// its kind and name in the workspace, by whatever door those came.
 	AddEvent(w WorkspaceID, e Event) (id int64, first bool, err error)
+	// AddTag returns the id of the tag with the name (IsTagName), and whether it was
+	// made at the given time because there was none.
+	AddTag(w WorkspaceID, name string, at time.Time) (id TagID, created bool, err error)
+	// Tag finds a tag by its id.
+	Tag(w WorkspaceID, id TagID) (Tag, error)
+	// Untag forgets up to limit of the contacts, or companies, that have the tag and
+	// returns their ids, merged ones too. Their bags are left to the caller.
+	Untag(w WorkspaceID, id TagID, entity Entity, limit int) (subjects []int64, err error)
+	// DeleteTag deletes a tag that nobody has any more (Untag).
+	DeleteTag(w WorkspaceID, id TagID) error
+	// KeptAnswer returns what is kept under the key, nil if that is nothing. No other
+	// transaction keeps anything under it until this one ends.
+	KeptAnswer(w WorkspaceID, key string) (*KeptAnswer, error)
+	// KeepAnswer keeps an answer, instead of an older one of the same key, and forgets
+	// some of those that were kept before forget.
+	KeepAnswer(w WorkspaceID, a KeptAnswer, forget time.Time) error
+	// KeepBody sets the body of a kept answer; if there is none, nothing.
+	KeepBody(w WorkspaceID, key, body string) error
+	// Merge returns an entry of the journal, CodeNotFound if there is none with the id.
+	// Nobody else changes it until the transaction ends.
+	Merge(w WorkspaceID, id int64) (*Merge, error)
+	// SetMergeUndone notes in the journal that a merge was undone.
+	SetMergeUndone(w WorkspaceID, id int64, at time.Time, by string) error
+	// MoveHistory makes page views and events of one contact those of another, as far as
+	// one of the visitor keys brought them and they happened at since or later.
+	MoveHistory(w WorkspaceID, from, to ContactID, keys []string, since time.Time) error
+	// DropEndedMemberships deletes ended memberships: of the pair of each with its
+	// Since the one that ended last. What is not there is left out.
+	DropEndedMemberships(w WorkspaceID, all []Membership) error
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
 	// Save writes the changes of one workspace.
@@ -176,8 +205,12 @@ type Changes struct {
 	PageViews          []PageView
 	Events             []Event
 	Merges             []Merge
+	// Tagged holds a tag of a contact or company once at most. Tags that there are
+	// not yet are made; who has the tag already gains nothing, who has not loses
+	// nothing.
+	Tagged []TagChange
 	// DeletedContacts go with all that is theirs: keys, identifiers, memberships,
-	// history, journal, and the contacts that were merged into them. DeletedCompanies
+	// tags, history, journal, and the contacts that were merged into them. DeletedCompanies
 	// go with their memberships, ended ones too. Nothing else here names any of them,
 	// but what was theirs alone may be others' here: MovedKeys leave them first, then
 	// they go, and then their custom ids are free for what else is written.
@@ -252,6 +285,13 @@ type Reader interface {
 	// Members lists the memberships of a company, the newest Since first, then the
 	// highest contact id; the current ones, or those that have ended.
 	Members(ctx context.Context, w WorkspaceID, id CompanyID, q MemberQuery) ([]MemberView, error)
+
+	// Tags lists the tags of a workspace, newest first; before is as for Contacts.
+	Tags(ctx context.Context, w WorkspaceID, before TagID, limit int) ([]Tag, error)
+	Tag(ctx context.Context, w WorkspaceID, id TagID) (Tag, error)
+	CountTags(ctx context.Context, w WorkspaceID) (int64, error)
+	// TagIDs finds tags by their names. What is the name of none is left out.
+	TagIDs(ctx context.Context, w WorkspaceID, names []string) (map[string]TagID, error)
 
 	// Visits is the number of page views that belong to nobody.
 	Visits(ctx context.Context, w WorkspaceID) (int64, error)

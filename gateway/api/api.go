@@ -71,6 +71,8 @@ type Settings struct {
 // Editor changes a workspace; *gateway.Gateway is one, and says what Edit does.
 type Editor interface {
 	Edit(ctx context.Context, w *gateway.Workspace, author gateway.Author, fn func(e *gateway.Editor) error) error
+	// KeepBody adds the body to the answer that is kept under a key.
+	KeepBody(ctx context.Context, w gateway.WorkspaceID, key, body string) error
 }
 
 // Server answers the requests of machines. Its methods may be called from
@@ -81,6 +83,7 @@ type Server struct {
 	log     *zap.Logger
 	proxies proxies
 	tokens  tokenCache
+	routes  routeTable
 }
 
 // New returns a Server. It starts nothing; Mount makes it reachable.
@@ -89,11 +92,13 @@ func New(s Settings) *Server {
 	if now == nil {
 		now = time.Now
 	}
-	return &Server{
+	server := &Server{
 		reader:  s.Reader,
 		editor:  s.Editor,
 		log:     s.Log,
 		proxies: s.TrustedProxies,
 		tokens:  tokenCache{now: now},
 	}
+	server.routes = newRouteTable(server.resources())
+	return server
 }

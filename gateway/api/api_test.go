@@ -339,6 +339,10 @@ func (w *world) people(t testing.TB) {
 			{WorkspaceID: w.acme, ContactID: 4, CompanyID: 1, Source: gateway.SourceWidget, Primary: true, Since: at(9, 0, 0, 0), Until: at(13, 0, 0, 0)},
 			{WorkspaceID: w.acme, ContactID: 2, CompanyID: 1, Source: gateway.SourceManual, Primary: true, Since: at(11, 0, 0, 0)},
 		},
+		Tagged: []gateway.TagChange{
+			{Entity: gateway.EntityContact, Subject: 1, Name: "vip", At: at(10, 0, 0, 0)}, {Entity: gateway.EntityContact, Subject: 1, Name: "beta", At: at(10, 0, 0, 0)},
+			{Entity: gateway.EntityCompany, Subject: 1, Name: "vip", At: at(9, 0, 0, 0)},
+		},
 		PageViews: []gateway.PageView{
 			view(5, "g3FaYocCy0U6", at(8, 0, 0, 978138), "/"),
 			view(1, "ngze13ffndcv", at(10, 0, 0, 0), "/pricing"),

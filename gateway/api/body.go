@@ -24,13 +24,40 @@ const maxRESTBody = 1 << 20
 type fields []gateway.Field
 
 // fields reads the body: a JSON object whatever type the client gives it, else a form
-// if it says so. No body has no fields. Errors are *gateway.Error: CodeTooLarge
-// beyond maxRESTBody, CodeInvalidPayload for what can't be read, CodeInvalid for JSON
-// that is no object.
+// if it says so. No body has no fields. Errors are those of payload, CodeInvalidPayload
+// for what can't be read, and CodeInvalid for JSON that is no object.
 func (r *request) fields() (fields, error) {
+	body, err := r.payload()
+	if err != nil {
+		return nil, err
+	}
+	if r.part == nil && isForm(r.Request().Header, body) {
+		return parseForm(string(body))
+	}
+	return gateway.ParseFields(body)
+}
+
+// payload returns the body as it came. It is a CodeTooLarge beyond maxRESTBody.
+func (r *request) payload() ([]byte, error) {
+	if r.part != nil {
+		return r.part.body, nil
+	}
+	if r.read {
+		return r.body, nil
+	}
+	body, err := r.readBody(maxRESTBody)
+	if err != nil {
+		return nil, err
+	}
+	r.read, r.body = true, body
+	return body, nil
+}
+
+// readBody reads the body, a CodeTooLarge beyond max bytes.
+func (r *request) readBody(max int64) ([]byte, error) {
 	req := r.Request()
-	tooLarge := gateway.Errorf(gateway.CodeTooLarge, "Request body is larger than %d bytes.", maxRESTBody)
-	if req.ContentLength > maxRESTBody {
+	tooLarge := gateway.Errorf(gateway.CodeTooLarge, "Request body is larger than %d bytes.", max)
+	if req.ContentLength > max {
 		return nil, tooLarge
 	}
 	switch strings.ToLower(strings.TrimSpace(req.Header.Get(echo.HeaderContentEncoding))) {
@@ -38,16 +65,13 @@ func (r *request) fields() (fields, error) {
 	default:
 		return nil, gateway.Errorf(gateway.CodeInvalidPayload, "Send the body without a Content-Encoding.")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(r.Response(), req.Body, maxRESTBody))
+	body, err := io.ReadAll(http.MaxBytesReader(r.Response(), req.Body, max))
 	if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
 		return nil, tooLarge
 	} else if err != nil {
 		return nil, badBody(err)
 	}
-	if isForm(req.Header, body) {
-		return parseForm(string(body))
-	}
-	return gateway.ParseFields(body)
+	return body, nil
 }
 
 // isForm reports whether body is a form: by its type, unless it is plainly JSON. Tools

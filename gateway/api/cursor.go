@@ -25,6 +25,7 @@ const (
 	listContacts  list = 'u'
 	listCompanies list = 'c'
 	listEvents    list = 'E'
+	listTags      list = 't'
 )
 
 // A cursor's text is the URL-safe base64 of: version, list, direction, id

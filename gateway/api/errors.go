@@ -29,6 +29,7 @@ var statuses = map[gateway.Code]int{
 	gateway.CodeForbidden:        http.StatusForbidden,
 	gateway.CodeNotFound:         http.StatusNotFound,
 	gateway.CodeConflict:         http.StatusConflict,
+	gateway.CodeKeyReused:        http.StatusUnprocessableEntity,
 	gateway.CodeInternal:         http.StatusInternalServerError,
 }
 
@@ -41,6 +42,14 @@ const defaultRetryAfter = time.Second
 // {"detail":message}. w is the caller's workspace, 0 before it is known.
 func (s *Server) restError(c echo.Context, w gateway.WorkspaceID, err error) error {
 	e, status := s.edgeError(c, w, err)
+	if e.Code == gateway.CodeUnauthorized {
+		c.Response().Header().Set(echo.HeaderWWWAuthenticate, "Token")
+	}
+	return writeJSON(c, status, problem(e))
+}
+
+// problem is the body that tells of an error.
+func problem(e *gateway.Error) any {
 	switch e.Code {
 	case gateway.CodeInvalid, gateway.CodeConflict:
 		all := make(map[string][]string) // written in the order of its keys
@@ -51,16 +60,13 @@ func (s *Server) restError(c echo.Context, w gateway.WorkspaceID, err error) err
 			}
 			all[field] = append(all[field], e.Message)
 		}
-		return writeJSON(c, status, struct {
+		return struct {
 			Errors map[string][]string `json:"errors"`
-		}{all})
-	case gateway.CodeUnauthorized:
-		c.Response().Header().Set(echo.HeaderWWWAuthenticate, "Token")
+		}{all}
 	case gateway.CodeNotFound:
-		// One text for every way of not being there, as recorded.
-		return writeJSON(c, status, detail{"Not found."})
+		return detail{"Not found."} // one text for every way of not being there, as recorded
 	}
-	return writeJSON(c, status, detail{e.Message})
+	return detail{e.Message}
 }
 
 type detail struct {

@@ -30,6 +30,7 @@ type endpoint struct {
 	answer       string // schema of its body, "" if it is empty
 	notFound     bool   // answers 404 as well
 	stream       bool   // the answer is a file, CSV or NDJSON
+	undone       string // schema of the answer's body with 422, if it is one of its own
 }
 
 // The tags, in the order of the documentation page.
@@ -37,11 +38,13 @@ const (
 	tagContacts   = "Contacts"
 	tagCompanies  = "Companies"
 	tagEmployees  = "Employees"
+	tagTags       = "Tags"
 	tagAttributes = "Attributes"
 	tagEvents     = "Events"
+	tagBulk       = "Bulk"
 )
 
-var tags = []string{tagContacts, tagCompanies, tagEmployees, tagAttributes, tagEvents}
+var tags = []string{tagContacts, tagCompanies, tagEmployees, tagTags, tagAttributes, tagEvents, tagBulk}
 
 const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes, and of the fields that a contact or company shows besides. search=created_at|updated_at, of contacts also first_seen, last_seen and last_contacted, with min and max in Unix seconds: when that happened."
 
@@ -122,6 +125,13 @@ func endpoints() []endpoint {
 		add(endpoint{method: get, path: x[0] + "export/", tag: x[1], summary: x[2] + " as a file", params: []string{"format"}, stream: true,
 			note: "A stream in constant memory: NDJSON with an object of the version in each line, or CSV with the items of lists joined by |. If it can't be finished it breaks off."})
 	}
+	tagID := []string{"tag_id"}
+	add(endpoint{method: get, path: "/tags/", tag: tagTags, summary: "List tags, newest first", params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
+	add(endpoint{method: post, path: "/tags/", tag: tagTags, summary: "Make a tag", note: "201 with a new tag, 200 with the one that has the name already. Names compare exactly.", body: "TagName", status: http.StatusCreated, answer: "Tag"})
+	add(endpoint{method: get, path: "/tags/{id}/", tag: tagTags, summary: "One tag", params: tagID, answer: "Tag", notFound: true})
+	add(endpoint{method: del, path: "/tags/{id}/", tag: tagTags, summary: "Delete a tag; all who have it lose it", params: tagID, status: http.StatusNoContent, notFound: true})
+	add(endpoint{method: get, path: "/tags/{id}/users/", tag: tagTags, summary: "Contacts that have a tag, newest first", note: filterNote, params: append(tagID, "limit", "cursor", "page"), answer: "Page", notFound: true})
+	add(endpoint{method: get, path: "/tags/{id}/companies/", tag: tagTags, summary: "Companies that have a tag, newest first", note: filterNote, params: append(tagID, "limit", "cursor", "page"), answer: "Page", notFound: true})
 	add(endpoint{method: get, path: "/attributes/", tag: tagAttributes, summary: "Custom attributes", params: []string{"limit", "page"}, answer: "Page", notFound: true})
 	add(endpoint{method: post, path: "/attributes/", tag: tagAttributes, summary: "Define a custom attribute", body: "AttributeInput", status: http.StatusCreated, answer: "Attribute"})
 	add(endpoint{method: get, path: "/attributes/{id}/", tag: tagAttributes, summary: "One custom attribute", params: []string{"attribute_id"}, answer: "Attribute", notFound: true})
@@ -132,6 +142,8 @@ func endpoints() []endpoint {
 	add(endpoint{method: post, path: "/events/", tag: tagEvents, summary: "Record an event", body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
 	add(endpoint{method: post, path: "/products-by-id/{custom_id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product", params: []string{"product_custom_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
 	add(endpoint{method: post, path: "/site-views/", tag: tagEvents, summary: "Record a page view", body: "SiteView", status: http.StatusCreated, answer: "Anything"})
+	add(endpoint{method: post, path: "/bulk/", tag: tagBulk, summary: "Carry out up to 1,000 writes", body: "Bulk", answer: "BulkDone", undone: "BulkDone",
+		note: "Each operation is a request of this API, and its result the answer that it would get. Each is a transaction of its own, or with atomic all are one. With an Idempotency-Key a request that broke off goes on where it ended when it is sent again. A body may have 16 MiB."})
 	return all
 }
 
@@ -194,12 +206,20 @@ func openAPIPaths() map[string]map[string]any {
 		if o.answer == "UpdatedOrCreated" {
 			answers["201"] = answer
 		}
+		if o.answer == "Tag" {
+			answers["200"] = answer // to a POST: the one that there is
+		}
 		if o.notFound {
 			answers["404"] = ref("responses", "NotFound")
 		}
 		if o.method != http.MethodGet {
 			answers["403"] = ref("responses", "Forbidden")
 			answers["413"] = ref("responses", "TooLarge")
+			answers["422"] = ref("responses", "KeyReused")
+			o.params = append(slices.Clip(o.params), "idempotency_key")
+		}
+		if o.undone != "" {
+			answers["422"] = object{"description": "Nothing was done.", "content": object{"application/json": object{"schema": ref("schemas", o.undone)}}}
 		}
 		op := object{"tags": []string{o.tag}, "summary": o.summary, "responses": answers}
 		if o.note != "" {

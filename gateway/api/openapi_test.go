@@ -135,7 +135,7 @@ func checkContract(t testing.TB, method, route string, request []byte, status in
 	case has:
 		at := c.schemaOf(c.at(content, "application/json"))
 		if at == "" { // of a response that is written out
-			for _, name := range []string{"Invalid", "Unauthorized", "Forbidden", "NotFound", "UnknownVersion", "TooLarge", "Unavailable"} {
+			for _, name := range []string{"Invalid", "Unauthorized", "Forbidden", "NotFound", "UnknownVersion", "TooLarge", "KeyReused", "Unavailable"} {
 				if fmt.Sprint(c.at(c.doc, "components", "responses", name)) == fmt.Sprint(any(response)) {
 					at = pointer("components", "responses", name, "content", "application/json", "schema")
 				}

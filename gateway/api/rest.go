@@ -24,6 +24,10 @@ type request struct {
 	echo.Context
 	*caller
 	version version
+	part    *part  // of a bulk request
+	key     string // its Idempotency-Key, "" without one
+	read    bool   // body holds what came
+	body    []byte
 }
 
 // caller is whose token came with a request.
@@ -42,7 +46,12 @@ const (
 )
 
 // method is the one that is asked for.
-func (r *request) method() string { return r.Request().Method }
+func (r *request) method() string {
+	if r.part != nil {
+		return r.part.method
+	}
+	return r.Request().Method
+}
 
 // restHandler reads and answers.
 type restHandler func(r *request) error
@@ -217,6 +226,9 @@ func acceptedVersion(h http.Header) (version, error) {
 // pathID is the id in the path, unescaped. It is "" if no stored id can equal
 // it.
 func (r *request) pathID() string {
+	if r.part != nil {
+		return r.part.id
+	}
 	id := r.Param("id")
 	// echo matches on the escaped path where there is one; where there is none
 	// the path came unescaped, and a second unescaping would turn the id "100%25"

@@ -14,6 +14,7 @@ import (
 type shaper struct {
 	version version
 	defs    map[string]*gateway.AttributeDef
+	tags    map[string]gateway.TagID // see readTags
 }
 
 // shaper reads the attribute definitions of the entity. Call it after reading
@@ -95,10 +96,11 @@ type attributeV1 struct {
 	ValueType   string              `json:"value_type"`
 }
 
-// tag is a tag of a contact or a company. Tags are texts so far and have no id.
+// tag is a tag of a contact or a company. One that was deleted while they were read
+// has no id, nor has what can't be a name (gateway.IsTagName).
 type tag struct {
-	ID   *int64 `json:"id"`
-	Name string `json:"name"`
+	ID   *gateway.TagID `json:"id"`
+	Name string         `json:"name"`
 }
 
 // contactV2 is a contact in version 2, recorded in 2022 with gaps: country to
@@ -345,7 +347,11 @@ func (b *bag) tags() []tag {
 	tags := []tag{}
 	if v, ok := b.value("tags"); ok {
 		for _, item := range gateway.Items(v) {
-			tags = append(tags, tag{Name: gateway.Text(item)})
+			t := tag{Name: gateway.Text(item)}
+			if id, ok := b.shaper.tags[t.Name]; ok {
+				t.ID = &id
+			}
+			tags = append(tags, t)
 		}
 	}
 	return tags

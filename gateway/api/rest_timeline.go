@@ -231,7 +231,7 @@ const (
 	listEventsOf      list = 'e'
 	listProductEvents list = 'p'
 	listPageViews     list = 'v'
-	listTimeline      list = 't'
+	listTimeline      list = 'h'
 )
 
 func (c historyCursor) String() string {

@@ -49,47 +49,70 @@ func (r *request) done() answer {
 
 // serveWrite carries out what h makes of the request, and answers with it.
 func (s *Server) serveWrite(r *request, h writeHandler) error {
+	var err error
+	if r.key, err = idempotencyKey(r.Request().Header); err != nil {
+		return err
+	}
 	op, err := h(r)
 	if err != nil {
 		return err
 	}
-	var a answer
-	if err := s.edit(r, func(e *gateway.Editor) (err error) {
-		a, err = op(e)
-		return err
-	}); err != nil {
-		return err
-	}
-	body, err := s.render(r, a)
+	a, err := s.carryOut(r, op)
 	if err != nil {
 		return err
 	}
-	return sendJSON(r, a.status, body)
+	if a.replayed {
+		r.Response().Header().Set(headerReplayed, "true")
+	}
+	return sendJSON(r, a.status, a.text)
 }
 
-// render returns the JSON text of an answer's body, nil if it has none.
+// written is an answer as it is sent.
+type written struct {
+	status   int
+	text     []byte // nil: no body
+	replayed bool   // it was given before
+}
+
+// carryOut carries out an operation in an edit of its own, unless its key says that it
+// has been.
+func (s *Server) carryOut(r *request, op operation) (written, error) {
+	once, err := r.once(op)
+	if err != nil {
+		return written{}, err
+	}
+	if err := s.edit(r, func(e *gateway.Editor) error { return once.do(e) }); err != nil {
+		return written{}, err
+	}
+	return once.written(s, r)
+}
+
+// render returns the JSON text of an answer's body, nil if it has none. Of what somebody has
+// deleted since, only the id can be told.
 func (s *Server) render(r *request, a answer) ([]byte, error) {
-	body := a.body
+	ctx, body := r.Request().Context(), a.body
+	var shapes []any
+	var err error
 	switch {
 	case a.contact != 0:
-		v, err := s.reader.Contact(r.Request().Context(), r.workspace.ID, a.contact)
-		if err != nil {
-			return nil, err
+		var v *gateway.ContactView
+		if v, err = s.reader.Contact(ctx, r.workspace.ID, a.contact); err == nil {
+			shapes, err = s.contactShapes(r, []*gateway.ContactView{v})
 		}
-		shapes, err := s.contactShapes(r, []*gateway.ContactView{v})
-		if err != nil {
-			return nil, err
-		}
-		body = shapes[0]
 	case a.company != 0:
-		v, err := s.reader.Company(r.Request().Context(), r.workspace.ID, a.company)
-		if err != nil {
-			return nil, err
+		var v *gateway.CompanyView
+		if v, err = s.reader.Company(ctx, r.workspace.ID, a.company); err == nil {
+			shapes, err = s.companyShapes(r, []*gateway.CompanyView{v})
 		}
-		shapes, err := s.companyShapes(r, []*gateway.CompanyView{v})
-		if err != nil {
-			return nil, err
-		}
+	}
+	switch {
+	case gateway.IsNotFound(err):
+		body = struct {
+			ID int64 `json:"id"`
+		}{max(int64(a.contact), int64(a.company))}
+	case err != nil:
+		return nil, err
+	case shapes != nil:
 		body = shapes[0]
 	}
 	if body == nil {
@@ -265,8 +288,8 @@ type tagAnswer struct {
 }
 
 type addedTag struct {
-	Name string `json:"name"`
-	ID   *int64 `json:"id"` // see tag
+	Name string        `json:"name"`
+	ID   gateway.TagID `json:"id"`
 }
 
 // withTags returns have with the names that it lacks, and whether there are any. Tags
@@ -334,7 +357,11 @@ func (k *kind[ID, P]) addTag(at target[ID]) writeHandler {
 			added, err := k.changeTags(r, e, at, func(have []string) ([]string, bool, error) {
 				return withTags(have, []string{name})
 			})
-			return answer{status: http.StatusOK, body: tagAnswer{added, addedTag{Name: name}}}, err
+			if err != nil {
+				return answer{}, err
+			}
+			id, _, err := e.AddTag(name)
+			return answer{status: http.StatusOK, body: tagAnswer{added, addedTag{name, id}}}, err
 		}, err
 	}
 }

@@ -21,6 +21,7 @@ type resource struct {
 type methods struct {
 	get                   restHandler
 	post, put, patch, del writeHandler
+	many                  restHandler // POST of what is many writes
 }
 
 // resources is the list of all routes of the REST API.
@@ -54,7 +55,9 @@ func (s *Server) resources() []resource {
 		contact("/users/:id", s.byID, targetByID),
 		many("/users-by-id", refByCustomID),
 		contact("/users-by-id/:id", s.byCustomID, targetByCustomID),
-		s.companyResources())
+		s.companyResources(),
+		s.tagResources(),
+		[]resource{{"/bulk", methods{many: s.bulk}}})
 }
 
 // Mount registers all routes on e.
@@ -93,6 +96,11 @@ func (m *methods) names() (names []string) {
 	return names
 }
 
+// writes are the names of the methods that write.
+func (m *methods) writes() []string {
+	return slices.DeleteFunc(m.names(), func(name string) bool { return name == http.MethodGet })
+}
+
 // allow is the value of the Allow header.
 func (m *methods) allow() string {
 	names := m.names()
@@ -109,6 +117,9 @@ func (m *methods) find(method string) func(s *Server, r *request) error {
 			return nil
 		}
 		return func(_ *Server, r *request) error { return m.get(r) }
+	}
+	if method == http.MethodPost && m.many != nil {
+		return func(_ *Server, r *request) error { return m.many(r) }
 	}
 	h := m.write(method)
 	if h == nil {

@@ -11,14 +11,12 @@
 //
 //   - Reads go through database/sql, in statements that both dialects take
 //     ($1 parameters).
-//
 //   - Attributes that are looked up or shown in lists (name, phone_number, status)
 //     have columns as long as they are plain texts; a value of any other kind
 //     stays in the JSON of the rest. Types are not stored: a value read back has
 //     the type that its JSON shows (a date is a text), the definitions know more.
 //     The JSON is text in PostgreSQL too: numbers and the order of names come back
 //     as they were written.
-//
 //   - A contact or company is deleted with its rows in all tables, at once and in
 //     the transaction that asks for it: nothing is left to a job that may not run.
 //     With 100,000 page views that takes 0.15 s in SQLite and 0.05 s in PostgreSQL, a
@@ -27,22 +25,23 @@
 //     fingerprints become 0, so that a payload that still names the company counts
 //     as a change on every node. Statements take portions of 10,000 rows in SQLite,
 //     whose engine keeps what they find in memory.
-//
 //   - The names of events are in a table of their own (event_names) that outlives
 //     the events: an index of events by name would cost each event a search. Names
 //     that are known to be there are kept in memory, 50 ns an event, so that the
 //     table is touched for new names only.
-//
+//   - How many employees a company has is a number in its row, which every Save that
+//     changes memberships keeps: counting took 45 ms for 200,000. Who has a tag is a
+//     table (tagged) beside the attributes that say so; see tags.go. Taking a tag
+//     from 100,000 contacts takes 0.5 s in SQLite and 2.1 s in PostgreSQL.
 //   - Contacts and companies that meet conditions are found by SQL as far as an
 //     identifier, a range or a pattern narrows the search, and decided in Go, so that
 //     both databases give one answer (read_find.go, read_match.go). It costs a
 //     query that nobody meets about 0.7 us a contact on SQLite and 0.4 us on
 //     PostgreSQL, twice that where the patterns let all pass, and 5 us to compare
 //     parts of visitor keys (BenchmarkReads, 200,000 contacts).
-//
-//   - When a contact without page views counts as last seen has a column (unseen_at) that is 0
-//     for all others and so costs them nothing. It is there to be searched by; what a
-//     contact shows comes from its page views.
+//   - When a contact without page views counts as last seen has a column (unseen_at)
+//     that is 0 for all others and so costs them nothing. It is there to be searched
+//     by; what a contact shows comes from its page views.
 //
 // Decisions, SQLite
 //

@@ -81,12 +81,19 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 			c.PageViews = append(c.PageViews, gateway.PageView{WorkspaceID: w, ContactID: id, Key: x.Key, At: at, URL: "https://x.test/?a=\"", Path: "/"})
 			ids = append(ids, gateway.MessageID{15: byte(i), 14: byte(i >> 8), 0: 0xff})
 		}
+		c.Tagged = []gateway.TagChange{
+			{Entity: gateway.EntityContact, Subject: firstContact, Name: "vip ✓", At: at}, {Entity: gateway.EntityCompany, Subject: firstCompany, Name: "vip ✓", At: at},
+			{Entity: gateway.EntityContact, Subject: firstContact + 1, Name: "beta", At: at},
+		}
 		c.Events = []gateway.Event{{WorkspaceID: w, ContactID: gateway.ContactID(firstContact), Kind: gateway.EventCustom, Name: "n", At: at, Data: `{"a":1.50}`}}
 		c.Merges = []gateway.Merge{{WorkspaceID: w, At: at, By: "widget", Rule: "r", WinnerID: gateway.ContactID(firstContact), LoserID: gateway.ContactID(firstContact + 1), Before: `{}`, After: `{"b":2}`}}
 		if _, err := tx.ClaimMessages(w, ids, at); err != nil {
 			return err
 		}
 		if err := tx.Save(w, c); err != nil {
+			return err
+		}
+		if err := tx.KeepAnswer(w, gateway.KeptAnswer{Key: "k", Request: [32]byte{0, 1, 0xff}, Status: 201, ContactID: 1, CompanyID: 2, Body: "{\"a\":\n}", At: at}, at); err != nil {
 			return err
 		}
 		return tx.SetInboxPosition("local", 77)

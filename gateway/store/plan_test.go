@@ -78,14 +78,16 @@ func TestNoScans(t *testing.T) {
 		var c []*gateway.Contact
 		var companies []*gateway.Company
 		var members []gateway.Membership
+		var tagged []gateway.TagChange
 		for i := range rows {
 			c = append(c, &gateway.Contact{ID: gateway.ContactID(i + 1), CustomID: fmt.Sprint("u", i), EmailKey: "e"})
 			companies = append(companies, &gateway.Company{ID: gateway.CompanyID(i + 1), CustomID: fmt.Sprint("c", i)})
 			members = append(members, gateway.Membership{ContactID: c[i].ID, CompanyID: companies[i].ID, Source: gateway.SourceWidget})
+			tagged = append(tagged, gateway.TagChange{Entity: gateway.EntityContact, Subject: int64(c[i].ID), Name: "vip"})
 		}
 		c[1].MergedInto = 1
 		return tx.Save(w, &gateway.Changes{
-			NewContacts: c, NewCompanies: companies, NewKeys: []gateway.VisitorKey{{Key: "k1", ContactID: 1}}, NewMemberships: members,
+			NewContacts: c, NewCompanies: companies, NewKeys: []gateway.VisitorKey{{Key: "k1", ContactID: 1}}, NewMemberships: members, Tagged: tagged,
 		})
 	})
 	if err != nil {
@@ -137,6 +139,10 @@ func TestNoScans(t *testing.T) {
 			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{{Field: "name", Op: gateway.OpContains, Value: gateway.TextValue("")}}})
 			return err
 		},
+		"Tags":           func() error { _, err := r.Tags(ctx, w, 0, rows); return err },
+		"Tag":            func() error { _, err := r.Tag(ctx, w, 1); return err },
+		"CountTags":      func() error { _, err := r.CountTags(ctx, w); return err },
+		"TagIDs":         func() error { _, err := r.TagIDs(ctx, w, []string{"vip", "x"}); return err },
 		"CountCompanies": func() error { _, err := r.CountCompanies(ctx, w); return err },
 		"Visits":         func() error { _, err := r.Visits(ctx, w); return err },
 		"Quarantine":     func() error { _, err := r.Quarantine(ctx, w, rows); return err },
@@ -167,6 +173,19 @@ func TestNoScans(t *testing.T) {
 		if _, err := newSQLiteTx(writer).Load(w, refs); err != nil {
 			t.Fatal(err)
 		}
+	}
+	err = s.Update(ctx, func(tx gateway.Tx) error {
+		if _, _, err := tx.AddTag(w, "beta", moment(1)); err != nil {
+			return err
+		}
+		if _, err := tx.Tag(w, 1); err != nil {
+			return err
+		}
+		_, err := tx.Untag(w, 1, gateway.EntityContact, 10)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if _, err := s.ForgetMessages(ctx, moment(1), 10); err != nil {
 		t.Fatal(err)
@@ -212,6 +231,14 @@ func TestNoScans(t *testing.T) {
 			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{also}})
 			return err
 		}},
+		{"tag", "g USING PRIMARY KEY (tag_id=? AND workspace_id=? AND entity=? AND subject_id<?)", find(r, w, also, gateway.Condition{Field: "tags", Value: text})},
+		{"tag by name", "t USING COVERING INDEX tags_name (name=? AND workspace_id=?)", find(r, w, also, gateway.Condition{Field: "tags", Value: text})},
+		{"tag of companies", "g USING PRIMARY KEY (tag_id=? AND workspace_id=? AND entity=? AND subject_id<?)", func() error {
+			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{also, {Field: "tags", Value: text}}})
+			return err
+		}},
+		{"tags by name", "t USING COVERING INDEX tags_name (name=? AND workspace_id=?)", calls["TagIDs"]},
+		{"list of tags", "tags USING INDEX tags_listed (workspace_id=? AND id<?)", calls["Tags"]},
 		{"members", strings.ReplaceAll(members, "former", "company"), calls["Members"]},
 		{"former members", members, calls["FormerMembers"]},
 	} {

@@ -115,6 +115,12 @@ func fillPostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, n int) {
 			c.NewMemberships = append(c.NewMemberships, gateway.Membership{ContactID: x.ID, CompanyID: gateway.CompanyID(company), Since: moment(i + 1), Primary: true},
 				gateway.Membership{ContactID: x.ID, CompanyID: gateway.CompanyID(company) + 1, Since: moment(i + 1)},
 				gateway.Membership{ContactID: x.ID, CompanyID: gateway.CompanyID(company), Since: moment(i + 1), Until: moment(i + 2)})
+			// One tag that all have, one for each.
+			for _, name := range []string{"all", fmt.Sprint("t", i)} {
+				x.Attributes.Set("tags", gateway.ListValue("all", fmt.Sprint("t", i)))
+				y.Attributes.Set("tags", gateway.ListValue("all", fmt.Sprint("t", i)))
+				c.Tagged = append(c.Tagged, gateway.TagChange{Entity: gateway.EntityContact, Subject: int64(x.ID), Name: name}, gateway.TagChange{Entity: gateway.EntityCompany, Subject: int64(y.ID), Name: name})
+			}
 			c.PageViews = append(c.PageViews, gateway.PageView{ContactID: x.ID, At: moment(i + 1)})
 			c.Events = append(c.Events, gateway.Event{ContactID: x.ID, At: moment(i + 1)})
 			ids[i][0], ids[i][1], ids[i][2] = byte(i>>8), byte(i), byte(w)
@@ -176,6 +182,7 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 	for _, where := range []gateway.Condition{
 		{Field: "custom_id", Value: gateway.TextValue("u7")}, {Field: "key", Value: gateway.TextValue("k7")}, {Field: "email", Value: gateway.TextValue("e7")},
 		{Field: "phone_number", Value: gateway.TextValue("p7")}, {Field: "id", Value: gateway.IntValue(18)}, {Field: "id", Op: gateway.OpLess, Value: gateway.IntValue(2000)},
+		{Field: "tags", Value: gateway.TextValue("all")}, {Field: "tags", Value: gateway.TextValue("t7")},
 	} {
 		for _, before := range []int64{0, 1000} {
 			found, err := s.FindContacts(ctx, w, gateway.Query{Limit: 20, Before: before, Where: []gateway.Condition{where}})
@@ -185,10 +192,19 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 			}
 		}
 	}
-	for _, where := range []gateway.Condition{{Field: "custom_id", Value: gateway.TextValue("c8")}, {Field: "id", Value: gateway.IntValue(17)}, {Field: "id", Op: gateway.OpGreater, Value: gateway.IntValue(0)}} {
+	for _, where := range []gateway.Condition{{Field: "custom_id", Value: gateway.TextValue("c8")}, {Field: "id", Value: gateway.IntValue(17)}, {Field: "id", Op: gateway.OpGreater, Value: gateway.IntValue(0)},
+		{Field: "tags", Value: gateway.TextValue("all")}, {Field: "tags", Value: gateway.TextValue("t8")}} {
 		_, err = s.FindCompanies(ctx, w, gateway.Query{Limit: 20, Where: []gateway.Condition{where}})
 		one("find companies", err)
 	}
+	_, err = s.Tags(ctx, w, 0, 20)
+	one("tags", err)
+	_, err = s.Tag(ctx, w, 7)
+	one("tag", err)
+	_, err = s.CountTags(ctx, w)
+	one("number of tags", err)
+	tagIDs, err := s.TagIDs(ctx, w, []string{"all", "t9", "t10"})
+	one("tags by name", err)
 	company := gateway.CompanyID(1)
 	if all, err := s.CompanyByCustomID(ctx, w, "c0"); err == nil { // the one with all contacts
 		company = all.ID
@@ -248,6 +264,26 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 		func(tx gateway.Tx) error {
 			_, _, err := tx.AddEvent(w, gateway.Event{ContactID: c, Kind: gateway.EventCustom, Name: fmt.Sprint("n", round), At: moment(1)})
 			return err
+		},
+		func(tx gateway.Tx) error {
+			return tx.Save(w, &gateway.Changes{Tagged: []gateway.TagChange{
+				{Entity: gateway.EntityContact, Subject: int64(c), Name: "all", Lost: true}, {Entity: gateway.EntityCompany, Subject: 17, Name: "t9"}, {Entity: gateway.EntityContact, Subject: 18, Name: fmt.Sprint("new", round)}}})
+		},
+		func(tx gateway.Tx) error {
+			if _, _, err := tx.AddTag(w, fmt.Sprint("added", round), moment(1)); err != nil {
+				return err
+			}
+			if _, err := tx.Untag(w, tagIDs["all"], gateway.EntityContact, 10); err != nil {
+				return err
+			}
+			id := tagIDs[fmt.Sprint("t", 8+round)]
+			if _, err := tx.Untag(w, id, gateway.EntityContact, 10); err != nil {
+				return err
+			}
+			if _, err := tx.Untag(w, id, gateway.EntityCompany, 10); err != nil {
+				return err
+			}
+			return tx.DeleteTag(w, id)
 		},
 		func(tx gateway.Tx) error {
 			gone := gateway.ContactID(30 + 2*round)

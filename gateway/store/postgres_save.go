@@ -72,8 +72,9 @@ func updateRows(table, columns string) string {
 }
 
 const (
-	contactRows = "id bigint, custom_id?, email?, email_key?, name?, phone_number?, status?, attributes, visitor_key?, fingerprint bigint, last_ip?, created_at bigint, updated_at bigint, merged_into bigint, unseen_at bigint"
-	companyRows = "id bigint, custom_id?, name, attributes, created_at bigint, updated_at bigint"
+	contactRows    = "id bigint, custom_id?, email?, email_key?, name?, phone_number?, status?, attributes, visitor_key?, fingerprint bigint, last_ip?, created_at bigint, updated_at bigint, merged_into bigint, unseen_at bigint"
+	companyRows    = "id bigint, custom_id?, name, attributes, created_at bigint, updated_at bigint"
+	newCompanyRows = companyRows + ", employees bigint"
 )
 
 var (
@@ -82,7 +83,7 @@ var (
 	insertContacts  = insertRows("contacts", contactRows)
 	// Who was seen stays so.
 	updateContacts    = strings.Replace(updateRows("contacts", contactRows), "unseen_at = u.unseen_at", "unseen_at = CASE WHEN t.unseen_at = 0 THEN 0 ELSE u.unseen_at END", 1)
-	insertCompanies   = insertRows("companies", companyRows)
+	insertCompanies   = insertRows("companies", newCompanyRows)
 	updateCompanies   = updateRows("companies", companyRows)
 	insertDefs        = insertRows("attribute_defs", "entity, name, id bigint, label, type, description, created_at bigint")
 	insertKeys        = insertRows("visitor_keys", "contact_id bigint, created_at bigint, key")
@@ -149,7 +150,7 @@ func (t *postgresTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if err := s.lookUp(); err != nil {
 		return s.failed(err)
 	}
-	for _, step := range []func() error{s.moveKeys, s.delete, s.defs, s.companies, s.contacts, s.keys, s.memberships, s.history, s.rest} {
+	for _, step := range []func() error{s.moveKeys, s.delete, s.defs, s.companies, s.contacts, s.keys, s.memberships, s.tags, s.history, s.rest} {
 		if err := step(); err != nil {
 			return s.failed(err)
 		}
@@ -257,9 +258,14 @@ func (s *saving) companies() error {
 	if changed := sortedByID(s.c.Companies, companyID); len(changed) > 0 {
 		s.write(len(changed), "company", updateCompanies, companyArrays(changed)...)
 	}
+	grown := employeesGrown(s.c)
 	if fresh := sortedByID(s.c.NewCompanies, companyID); len(fresh) > 0 {
-		s.write(-1, "", insertCompanies, companyArrays(fresh)...)
+		s.write(-1, "", insertCompanies, append(companyArrays(fresh), column(fresh, func(x **gateway.Company) int64 { return grown[(*x).ID] }))...)
+		for _, x := range fresh {
+			delete(grown, x.ID)
+		}
 	}
+	s.grow(grown)
 	return nil
 }
 

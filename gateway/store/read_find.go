@@ -22,8 +22,8 @@ import (
 //     same answer, whatever they think of JSON, of numbers and of the case of
 //     letters, and no name of an attribute is ever a part of a statement. What narrows
 //     may let too much pass, never too little.
-//   - An identifier that must be equal leads: then only the rows that it finds are
-//     looked at. Anything else goes through the list, newest first, in statements
+//   - An identifier that must be equal leads, else a tag: then only the rows that it
+//     finds are looked at. Anything else goes through the list, newest first, in statements
 //     that each look for a bounded number of rows, until the page is full.
 //   - A span of time that few contacts are in leads, too (read_span.go).
 //   - Patterns are compared in lower case where the case doesn't matter: LIKE of
@@ -152,6 +152,9 @@ func (f *finder) leadContact(all []*comparison) *comparison {
 		}
 	}
 	switch {
+	case best == nil && f.leadTag(all, gateway.EntityContact):
+		f.from += " CROSS JOIN contacts c WHERE c.workspace_id = g.workspace_id AND c.id = g.subject_id AND c.merged_into = 0"
+		return nil
 	case best == nil:
 		f.from = "contacts c WHERE c.workspace_id = $1 AND c.merged_into = 0"
 		f.list("c.id")
@@ -197,7 +200,11 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 			break
 		}
 	}
-	if first == nil {
+	switch {
+	case first != nil:
+	case f.leadTag(all, gateway.EntityCompany):
+		f.from += " CROSS JOIN companies c WHERE c.workspace_id = g.workspace_id AND c.id = g.subject_id"
+	default:
 		f.list("c.id")
 	}
 	for _, c := range all {
@@ -216,6 +223,23 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 		}
 	}
 	return f, nil
+}
+
+// leadTag has those who have a tag lead, if there is a condition that asks for one,
+// and reports whether. That they have it, and the tags of no other name, remains to be
+// looked at: it is their attributes that say so.
+func (f *finder) leadTag(all []*comparison, entity gateway.Entity) bool {
+	for _, c := range all {
+		if c.field != "tags" || c.op != gateway.OpEqual || c.value.Type != gateway.TypeText || !gateway.IsTagName(c.text) {
+			continue
+		}
+		f.from = "tagged g"
+		f.list("g.subject_id")
+		f.and("g.workspace_id = $1 AND g.entity = " + f.arg(string(entity)))
+		f.and("g.tag_id = (SELECT t.id FROM tags t WHERE t.workspace_id = $1 AND t.name = " + f.arg(c.text) + ")")
+		return true
+	}
+	return false
 }
 
 // storable reports whether a database could hold the text.
@@ -438,7 +462,7 @@ func (r *reader) FindCompanies(ctx context.Context, w gateway.WorkspaceID, q gat
 			return err
 		}
 		for part := range slices.Chunk(ids, chunk) {
-			some, err := companyViews(ctx, tx, w, `WITH `+wanted(len(part))+` `+companyFields+` FROM wanted w CROSS JOIN companies c
+			some, err := companyViews(ctx, tx, w, `WITH `+wanted(len(part))+` `+companyViewFields+` FROM wanted w CROSS JOIN companies c
 				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
 			if err != nil {
 				return err

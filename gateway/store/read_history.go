@@ -168,19 +168,16 @@ func (r *reader) Merges(ctx context.Context, w gateway.WorkspaceID, id gateway.C
 		for part := range slices.Chunk(ids, chunk) {
 			for _, side := range []string{"winner_id", "loser_id"} {
 				err := query(ctx, tx, func(rows *sql.Rows) error {
-					m := gateway.Merge{WorkspaceID: w}
-					var at int64
-					if err := rows.Scan(&m.ID, &at, &m.By, &m.Rule, &m.WinnerID, &m.LoserID, &m.Before, &m.After); err != nil {
+					m, err := scanMerge(rows, w)
+					if err != nil {
 						return err
 					}
-					m.At = moment(at)
 					if !seen[m.ID] {
 						seen[m.ID] = true
 						merges = append(merges, m)
 					}
 					return nil
-				}, `SELECT id, at, made_by, rule, winner_id, loser_id, contact_before, contact_after FROM merges
-					WHERE workspace_id = $1 AND `+side+` IN (`+list(4, len(part))+`) AND (at, id) < ($2, $3) ORDER BY at DESC, id DESC LIMIT `+strconv.Itoa(limit),
+				}, mergeFields+` WHERE workspace_id = $1 AND `+side+` IN (`+list(4, len(part))+`) AND (at, id) < ($2, $3) ORDER BY at DESC, id DESC LIMIT `+strconv.Itoa(limit),
 					slices.Insert(params(w, part), 1, []any{at, before}...)...)
 				if err != nil {
 					return err

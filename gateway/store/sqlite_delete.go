@@ -94,7 +94,9 @@ var (
 	rowsOfContact = []string{
 		`DELETE FROM identifiers WHERE value IN (SELECT key FROM visitor_keys WHERE contact_id = ? AND workspace_id = ?) AND kind = 0 AND slot = 0 AND workspace_id = ?2`,
 		`DELETE FROM visitor_keys WHERE contact_id = ? AND workspace_id = ?`,
+		`UPDATE companies SET employees = employees - 1 WHERE id IN (SELECT company_id FROM memberships WHERE contact_id = ? AND workspace_id = ? AND until = 0) AND workspace_id = ?2`,
 		`DELETE FROM memberships WHERE contact_id = ? AND workspace_id = ?`,
+		`DELETE FROM tagged WHERE subject_id = ? AND workspace_id = ? AND entity = 'contact'`,
 		`DELETE FROM merges WHERE winner_id = ? AND workspace_id = ?`,
 		`DELETE FROM merges WHERE loser_id = ? AND workspace_id = ?`,
 		`DELETE FROM contacts WHERE id = ? AND workspace_id = ?`,
@@ -156,13 +158,20 @@ const someEmployees = ` FROM memberships WHERE company_id = ? AND workspace_id =
 // last one ends them. Who loses a company is a changed contact, which no payload
 // may pass for unchanged (see gateway.Contact): hence the fingerprint.
 var employeePortions = []string{
-	`UPDATE contacts SET fingerprint = 0 WHERE fingerprint <> 0 AND id IN (SELECT contact_id` + someEmployees + `) AND workspace_id = ?2`,
+	// By id (+): by the index of a workspace's contacts it would read all of them.
+	`UPDATE contacts SET fingerprint = 0 WHERE fingerprint <> 0 AND id IN (SELECT contact_id` + someEmployees + `) AND +workspace_id = ?2`,
 	`UPDATE memberships SET is_primary = 1 WHERE (contact_id, workspace_id, company_id, until) IN (
 		SELECT m.contact_id, m.workspace_id, (
 			SELECT o.company_id FROM memberships o WHERE o.contact_id = m.contact_id AND o.workspace_id = m.workspace_id AND o.until = 0 AND o.is_primary = 0
 			ORDER BY o.since, o.company_id LIMIT 1
 		), 0 FROM (SELECT contact_id, workspace_id, is_primary` + someEmployees + `) AS m WHERE m.is_primary = 1)`,
 	`DELETE FROM memberships WHERE (contact_id, workspace_id, company_id, until) IN (SELECT contact_id, workspace_id, company_id, until` + someEmployees + `)`,
+}
+
+// rowsOfCompany is what else belongs to a company, which comes last.
+var rowsOfCompany = []string{
+	`DELETE FROM tagged WHERE subject_id = ? AND workspace_id = ? AND entity = 'company'`,
+	`DELETE FROM companies WHERE id = ? AND workspace_id = ?`,
 }
 
 // formerPortion deletes ended memberships of a company.
@@ -186,14 +195,16 @@ func (t *sqliteTx) deleteCompanies(ws gateway.WorkspaceID, c *gateway.Changes) e
 		if err := t.inPortions([]string{formerPortion}, int64(id), ws, employeePortion); err != nil {
 			return err
 		}
-		s, err := t.w.stmt(`DELETE FROM companies WHERE id = ? AND workspace_id = ?`)
-		if err != nil {
-			return err
-		}
-		s.int(int64(id))
-		s.int(int64(ws))
-		if err := s.run(); err != nil {
-			return err
+		for _, text := range rowsOfCompany {
+			s, err := t.w.stmt(text)
+			if err != nil {
+				return err
+			}
+			s.int(int64(id))
+			s.int(int64(ws))
+			if err := s.run(); err != nil {
+				return err
+			}
 		}
 		if t.w.engine.changes() == 0 {
 			return notFound("company")

@@ -88,7 +88,13 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"added events", testAddEvent},
 		{"names of events after a rollback", testEventNamesRollback},
 		{"names of events at once", testEventNamesAtOnce},
+		{"kept answers", testKeptAnswers},
 		{"life", testLife},
+		{"numbers of employees", testEmployeeNumbers},
+		{"tags", testTags},
+		{"find by tag", testFindByTag},
+		{"tags are taken away", testUntag},
+		{"added tags", testAddTag},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
