@@ -95,6 +95,8 @@ type Store interface {
 // must take them by rising id: where writers can meet, the first use of a
 // workspace locks it against other transactions.
 type Tx interface {
+	AgentTx
+
 	// InboxPosition is the Seq up to which the node's inbox is applied, 0 if it
 	// never was. It is what stays true until the transaction ends.
 	InboxPosition(node string) (int64, error)
@@ -212,14 +214,14 @@ type Quarantined struct {
 // Reader is the read side of a Store. A contact id that was merged away finds
 // the survivor.
 type Reader interface {
+	AgentReader
+
 	// WorkspaceByKey finds the workspace that a secret names (see APIKey).
 	WorkspaceByKey(ctx context.Context, kind KeyKind, secret string) (*Workspace, error)
 	Workspaces(ctx context.Context) ([]Workspace, error)
 	// APIKey finds a key by its secret, CodeNotFound if there is none.
 	APIKey(ctx context.Context, kind KeyKind, secret string) (APIKey, error)
 	APIKeys(ctx context.Context, w WorkspaceID) ([]APIKey, error)
-	// Agents of a workspace, by e-mail.
-	Agents(ctx context.Context, w WorkspaceID) ([]Agent, error)
 	AttributeDefs(ctx context.Context, w WorkspaceID) ([]AttributeDef, error)
 
 	Contact(ctx context.Context, w WorkspaceID, id ContactID) (*ContactView, error)

@@ -59,7 +59,7 @@ type exportTable struct {
 var exportTables = []exportTable{
 	{"workspaces", exportColumns("workspace_id:i name:t settings:t contacts:i companies:i created_at:i")},
 	{"api_keys", exportColumns("workspace_id:i kind:t secret:t name:t scope:t created_at:i")},
-	{"agents", exportColumns("workspace_id:i email:t password_hash:t role:t created_at:i")},
+	{"agents", exportColumns("workspace_id:i email:t name:t password_hash:t role:t created_at:i")},
 	{"attribute_defs", exportColumns("workspace_id:i entity:t name:t id:i label:t type:t description:t created_at:i")},
 	{"companies", exportColumns("workspace_id:i id:i custom_id:t name:t attributes:t created_at:i updated_at:i")},
 	{"contacts", exportColumns("workspace_id:i id:i custom_id:t email:t email_key:t name:t phone_number:t status:t attributes:t visitor_key:t fingerprint:i last_ip:t created_at:i updated_at:i merged_into:i")},
@@ -71,6 +71,9 @@ var exportTables = []exportTable{
 	{"merges", exportColumns("workspace_id:i id:i at:i made_by:t rule:t winner_id:i loser_id:i contact_before:t contact_after:t")},
 	{"messages", exportColumns("workspace_id:i id:u claimed_at:i")},
 	{"kept_answers", exportColumns("workspace_id:i key:t request:x status:i contact_id:i company_id:i body:t kept_at:i")},
+	{"sessions", exportColumns("token:x data:x expires_at:i")},
+	{"invitations", exportColumns("workspace_id:i email:t token:x role:t made_by:t created_at:i expires_at:i")},
+	{"audit", exportColumns("workspace_id:i id:i at:i made_by:t action:t subject:t subject_id:t detail:t")},
 	{"visits", exportColumns("workspace_id:i day:i count:i")},
 	{"quarantine", exportColumns("workspace_id:i id:i at:i body:x reason:t")},
 	{"inbox_positions", exportColumns("node:t seq:i")},
