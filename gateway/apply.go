@@ -391,6 +391,9 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 		return err
 	}
 	changes := ws.diff()
+	if err := tx.InheritLists(w, changes.Merges); err != nil {
+		return fmt.Errorf("inherit lists: %w", err)
+	}
 	if err := tx.Save(w, changes); err != nil {
 		return fmt.Errorf("save %d payloads: %w", len(entries), err)
 	}

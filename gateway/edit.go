@@ -296,6 +296,7 @@ func (e *Editor) setAttributes(entity Entity, bag *Attributes, in []PayloadAttri
 	for i := range in {
 		a := &in[i]
 		if a.Name == attrTags && !keepTags {
+			e.set.noteTags(bag, e.at)
 			bag.Set(attrTags, Null)
 		}
 		if _, standard := Standard(entity, a.Name); standard || a.Value.IsNull() || e.set.def(DefKey{entity, a.Name}) != nil {
@@ -379,6 +380,7 @@ func (e *Editor) MergeContacts(parent ContactID, others []ContactID) error {
 	if err != nil {
 		return err
 	}
+	merged := len(e.set.changed.Merges)
 	others = slices.Clone(others)
 	slices.Sort(others)
 	for _, id := range slices.Compact(others) {
@@ -394,7 +396,8 @@ func (e *Editor) MergeContacts(parent ContactID, others []ContactID) error {
 		}
 		winner.c.Fingerprint = 0
 	}
-	return nil
+	// At once: what comes next may change the lists.
+	return e.tx.InheritLists(e.set.w, e.set.changed.Merges[merged:])
 }
 
 // RuleMergeByHand is in the journal of merges that somebody asked for.
@@ -517,12 +520,17 @@ func (e *Editor) patchCompany(co *companyState, p CompanyPatch) error {
 	if err := e.setAttributes(EntityCompany, &co.c.Attributes, p.Attributes, p.KeepTags); err != nil {
 		return err
 	}
+	e.touchCompany(co)
+	return nil
+}
+
+// touchCompany marks a company as changed.
+func (e *Editor) touchCompany(co *companyState) {
 	co.c.UpdatedAt = e.at
 	if !co.isNew && !co.dirty {
 		co.dirty = true
 		e.set.built = append(e.set.built, co)
 	}
-	return nil
 }
 
 // DeleteCompany deletes a company with its memberships. A payload that names it makes

@@ -44,6 +44,9 @@ type Merge struct {
 	Rule        string // the rule of identity that joined them
 	WinnerID    ContactID
 	LoserID     ContactID
-	Before      string // JSON {"winner":…,"loser":…,"keys":[…],"memberships":[…]}
+	Before      string // JSON {"winner":…,"loser":…,"keys":[…]}
 	After       string // JSON of the survivor
+	// UndoneAt is when the merge was undone, zero while it stands, and UndoneBy by whom.
+	UndoneAt time.Time
+	UndoneBy string
 }

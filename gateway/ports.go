@@ -96,6 +96,8 @@ type Store interface {
 // workspace locks it against other transactions.
 type Tx interface {
 	AgentTx
+	ListTx
+	SegmentTx
 
 	// InboxPosition is the Seq up to which the node's inbox is applied, 0 if it
 	// never was. It is what stays true until the transaction ends.
@@ -114,6 +116,16 @@ type Tx interface {
 	// AddEvent records one event and returns its id, and whether it is the first of
 	// its kind and name in the workspace, by whatever door those came.
 	AddEvent(w WorkspaceID, e Event) (id int64, first bool, err error)
+	// AddTag returns the id of the tag with the name (IsTagName), and whether it was
+	// made at the given time because there was none.
+	AddTag(w WorkspaceID, name string, at time.Time) (id TagID, created bool, err error)
+	// Tag finds a tag by its id.
+	Tag(w WorkspaceID, id TagID) (Tag, error)
+	// Untag forgets up to limit of the contacts, or companies, that have the tag and
+	// returns their ids, merged ones too. Their bags are left to the caller.
+	Untag(w WorkspaceID, id TagID, entity Entity, limit int) (subjects []int64, err error)
+	// DeleteTag deletes a tag that nobody has any more (Untag).
+	DeleteTag(w WorkspaceID, id TagID) error
 	// KeptAnswer returns what is kept under the key, nil if that is nothing. No other
 	// transaction keeps anything under it until this one ends.
 	KeptAnswer(w WorkspaceID, key string) (*KeptAnswer, error)
@@ -122,6 +134,17 @@ type Tx interface {
 	KeepAnswer(w WorkspaceID, a KeptAnswer, forget time.Time) error
 	// KeepBody sets the body of a kept answer; if there is none, nothing.
 	KeepBody(w WorkspaceID, key, body string) error
+	// Merge returns an entry of the journal, CodeNotFound if there is none with the id.
+	// Nobody else changes it until the transaction ends.
+	Merge(w WorkspaceID, id int64) (*Merge, error)
+	// SetMergeUndone notes in the journal that a merge was undone.
+	SetMergeUndone(w WorkspaceID, id int64, at time.Time, by string) error
+	// MoveHistory makes page views and events of one contact those of another, as far as
+	// one of the visitor keys brought them and they happened at since or later.
+	MoveHistory(w WorkspaceID, from, to ContactID, keys []string, since time.Time) error
+	// DropEndedMemberships deletes ended memberships: of the pair of each with its
+	// Since the one that ended last. What is not there is left out.
+	DropEndedMemberships(w WorkspaceID, all []Membership) error
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
 	// Save writes the changes of one workspace.
@@ -138,6 +161,8 @@ const (
 	IDContact   IDKind = "contact"
 	IDCompany   IDKind = "company"
 	IDAttribute IDKind = "attribute"
+	IDList      IDKind = "list"
+	IDSegment   IDKind = "segment"
 )
 
 // Refs names stored things by what a payload knows of them. Duplicates are
@@ -186,8 +211,12 @@ type Changes struct {
 	PageViews          []PageView
 	Events             []Event
 	Merges             []Merge
+	// Tagged holds a tag of a contact or company once at most. Tags that there are
+	// not yet are made; who has the tag already gains nothing, who has not loses
+	// nothing.
+	Tagged []TagChange
 	// DeletedContacts go with all that is theirs: keys, identifiers, memberships,
-	// history, journal, and the contacts that were merged into them. DeletedCompanies
+	// tags, places in lists, history, journal, and the contacts that were merged into them. DeletedCompanies
 	// go with their memberships, ended ones too. Nothing else here names any of them,
 	// but what was theirs alone may be others' here: MovedKeys leave them first, then
 	// they go, and then their custom ids are free for what else is written.
@@ -215,6 +244,8 @@ type Quarantined struct {
 // the survivor.
 type Reader interface {
 	AgentReader
+	ListReader
+	SegmentReader
 
 	// WorkspaceByKey finds the workspace that a secret names (see APIKey).
 	WorkspaceByKey(ctx context.Context, kind KeyKind, secret string) (*Workspace, error)
@@ -258,6 +289,13 @@ type Reader interface {
 	// highest contact id; the current ones, or those that have ended.
 	Members(ctx context.Context, w WorkspaceID, id CompanyID, q MemberQuery) ([]MemberView, error)
 
+	// Tags lists the tags of a workspace, newest first; before is as for Contacts.
+	Tags(ctx context.Context, w WorkspaceID, before TagID, limit int) ([]Tag, error)
+	Tag(ctx context.Context, w WorkspaceID, id TagID) (Tag, error)
+	CountTags(ctx context.Context, w WorkspaceID) (int64, error)
+	// TagIDs finds tags by their names. What is the name of none is left out.
+	TagIDs(ctx context.Context, w WorkspaceID, names []string) (map[string]TagID, error)
+
 	// Visits is the number of page views that belong to nobody.
 	Visits(ctx context.Context, w WorkspaceID) (int64, error)
 	Quarantine(ctx context.Context, w WorkspaceID, limit int) ([]Quarantined, error)
@@ -266,12 +304,13 @@ type Reader interface {
 // MaxEmployees is how many employees a CompanyView names: the newest.
 const MaxEmployees = 1000
 
-// ContactView is a contact as it is shown: with its activity and the companies
-// of its current memberships (primary first, then oldest first).
+// ContactView is a contact as it is shown: with its activity, the companies of its
+// current memberships (primary first, then oldest first) and its lists.
 type ContactView struct {
 	Contact
 	Activity
 	Companies []ContactCompany
+	Lists     []List // by id
 }
 
 // ContactCompany is a company as shown at one of its contacts.
@@ -318,7 +357,7 @@ type Query struct {
 type Condition struct {
 	// Field is the name of an attribute, standard or custom (StandardName), or one of
 	// id, custom_id, email, name, created_at, updated_at; of contacts also key (any
-	// of their visitor keys). Whoever builds a condition need not know whether there
+	// of their visitor keys) and list (the id of a list that they are in, with OpEqual). Whoever builds a condition need not know whether there
 	// is such an attribute: who lacks it, or has a value of another type, doesn't meet
 	// the condition.
 	Field string

@@ -39,12 +39,14 @@ type workset struct {
 	newDefs    map[DefKey]*AttributeDef   // seen first by this batch
 	defCount   map[Entity]int
 
-	keys    map[string]*keyState // brought or moved by this batch
-	changed Changes              // the part that only grows; diff adds the rest
-	touched []*contactState
-	built   []*companyState
-	moved   []*keyState
-	keyless []ContactID // lost their last key
+	keys map[string]*keyState // brought or moved by this batch
+	// tagsWere holds the bags whose tags this batch may have changed.
+	tagsWere map[*Attributes]tagsBefore
+	changed  Changes // the part that only grows; diff adds the rest
+	touched  []*contactState
+	built    []*companyState
+	moved    []*keyState
+	keyless  []ContactID // lost their last key
 }
 
 type contactState struct {
@@ -428,6 +430,9 @@ func (ws *workset) setAttributes(entity Entity, bag *Attributes, in []PayloadAtt
 	for i := range in {
 		a := &in[i]
 		v := a.Value
+		if a.Name == attrTags {
+			ws.noteTags(bag, at)
+		}
 		if a.Name == attrTags && !v.IsNull() {
 			old, _ := bag.Get(attrTags)
 			v = joinTags(old, v)
@@ -746,6 +751,7 @@ func (ws *workset) merge(loser, winner *contactState, rule Rule, by string, at t
 	}
 	for _, a := range loser.c.Attributes {
 		if a.Name == attrTags {
+			ws.noteTags(&winner.c.Attributes, at)
 			old, _ := winner.c.Attributes.Get(attrTags)
 			winner.c.Attributes.Set(attrTags, joinTags(old, a.Value))
 		} else if _, has := winner.c.Attributes.Get(a.Name); !has {
@@ -930,6 +936,7 @@ func (ws *workset) diff() *Changes {
 		} else {
 			out.Companies = append(out.Companies, co.c)
 		}
+		out.Tagged = ws.tagChanges(out.Tagged, EntityCompany, int64(co.c.ID), &co.c.Attributes)
 	}
 	for _, cs := range ws.touched {
 		if cs.deleted {
@@ -941,6 +948,7 @@ func (ws *workset) diff() *Changes {
 		case cs.dirty:
 			out.Contacts = append(out.Contacts, cs.c)
 		}
+		out.Tagged = ws.tagChanges(out.Tagged, EntityContact, int64(cs.c.ID), &cs.c.Attributes)
 		for _, m := range cs.memberships {
 			switch {
 			case m.isNew:

@@ -24,6 +24,7 @@ type list byte
 const (
 	listContacts  list = 'u'
 	listCompanies list = 'c'
+	listTags      list = 't'
 )
 
 // A cursor's text is the URL-safe base64 of: version, list, direction, id

@@ -312,11 +312,12 @@ func TestCompanyWorkspacesApart(t *testing.T) {
 		w.contact("u1", "key100000000")
 		w.must(http.StatusCreated, "POST /companies/", `{"name":"Acme","custom_id":"c7","revenue":5}`)
 		w.must(http.StatusOK, "POST /companies/1/add_member/", `{"user_id":1}`)
-		before := w.must(http.StatusOK, "GET /companies/1/", "") + w.must(http.StatusOK, "GET /users/1/", "") + w.must(http.StatusOK, "GET /attributes/", "")
+		w.must(http.StatusOK, "POST /companies/1/add_tag/", `{"name":"vip"}`)
+		before := w.must(http.StatusOK, "GET /companies/1/", "") + w.must(http.StatusOK, "GET /tags/1/companies/", "") + w.must(http.StatusOK, "GET /users/1/", "") + w.must(http.StatusOK, "GET /attributes/", "")
 
 		untested := make(map[string]bool)
 		for _, path := range w.paths() {
-			for _, own := range []string{"/companies", "/attribute", "/events", "/products", "/site-views", "/users/:id/set_primary", "/users-by-id/:id/set_primary"} {
+			for _, own := range []string{"/companies", "/attribute", "/events", "/products", "/site-views", "/tags", "/users/:id/set_primary", "/users-by-id/:id/set_primary"} {
 				if strings.HasPrefix(path, own) {
 					untested[path] = true
 				}
@@ -364,7 +365,13 @@ func TestCompanyWorkspacesApart(t *testing.T) {
 			{"/events", "POST /events/", `{"name":"login","user_id":1}`, 400},
 			{"/events", "POST /events/", `{"name":"login","user_custom_id":"u1"}`, 400},
 			{"/products-by-id/:id/product_event", "POST /products-by-id/p1/product_event/", `{"event_type":"view","user_id":1}`, 400},
+			{"/tags", "GET /tags/", "", 200},
+			{"/tags/:id", "GET /tags/1/", "", 404},
+			{"/tags/:id", "DELETE /tags/1/", "", 404},
+			{"/tags/:id/users", "GET /tags/1/users/", "", 404},
+			{"/tags/:id/companies", "GET /tags/1/companies/", "", 404},
 			// The same ids and keys are others' there.
+			{"/tags", "POST /tags/", `{"name":"vip"}`, 201},
 			{"/companies/update_or_create", "POST /companies/update_or_create/", `{"custom_id":"c7","name":"Theirs"}`, 201},
 			{"/site-views", "POST /site-views/", `{"client_user":"key100000000","page_path":"/"}`, 201},
 			{"/attributes", "POST /attributes/", `{"content_type":"company","name":"revenue","value_type":"string"}`, 201},
@@ -383,7 +390,7 @@ func TestCompanyWorkspacesApart(t *testing.T) {
 		for path := range untested {
 			t.Errorf("route %s is not tested", path)
 		}
-		if after := w.must(http.StatusOK, "GET /companies/1/", "") + w.must(http.StatusOK, "GET /users/1/", "") + w.must(http.StatusOK, "GET /attributes/", ""); after != before {
+		if after := w.must(http.StatusOK, "GET /companies/1/", "") + w.must(http.StatusOK, "GET /tags/1/companies/", "") + w.must(http.StatusOK, "GET /users/1/", "") + w.must(http.StatusOK, "GET /attributes/", ""); after != before {
 			t.Errorf("the other token changed (-before +after):\n%s", cmp.Diff(before, after))
 		}
 	})

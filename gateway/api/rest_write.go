@@ -288,8 +288,8 @@ type tagAnswer struct {
 }
 
 type addedTag struct {
-	Name string `json:"name"`
-	ID   *int64 `json:"id"` // see tag
+	Name string        `json:"name"`
+	ID   gateway.TagID `json:"id"`
 }
 
 // withTags returns have with the names that it lacks, and whether there are any. Tags
@@ -357,7 +357,11 @@ func (k *kind[ID, P]) addTag(at target[ID]) writeHandler {
 			added, err := k.changeTags(r, e, at, func(have []string) ([]string, bool, error) {
 				return withTags(have, []string{name})
 			})
-			return answer{status: http.StatusOK, body: tagAnswer{added, addedTag{Name: name}}}, err
+			if err != nil {
+				return answer{}, err
+			}
+			id, _, err := e.AddTag(name)
+			return answer{status: http.StatusOK, body: tagAnswer{added, addedTag{name, id}}}, err
 		}, err
 	}
 }

@@ -29,6 +29,10 @@
 //     the events: an index of events by name would cost each event a search. Names
 //     that are known to be there are kept in memory, 50 ns an event, so that the
 //     table is touched for new names only.
+//   - How many employees a company has is a number in its row, which every Save that
+//     changes memberships keeps: counting took 45 ms for 200,000. Who has a tag is a
+//     table (tagged) beside the attributes that say so; see tags.go. Taking a tag
+//     from 100,000 contacts takes 0.5 s in SQLite and 2.1 s in PostgreSQL.
 //   - Contacts and companies that meet conditions are found by SQL as far as an
 //     identifier, a range or a pattern narrows the search, and decided in Go, so that
 //     both databases give one answer (read_find.go, read_match.go). It costs a

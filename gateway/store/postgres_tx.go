@@ -533,6 +533,8 @@ var idSequences = map[gateway.IDKind]string{
 	gateway.IDContact:   "contact_ids",
 	gateway.IDCompany:   "company_ids",
 	gateway.IDAttribute: "attribute_ids",
+	gateway.IDList:      "list_ids",
+	gateway.IDSegment:   "segment_ids",
 }
 
 // NextIDs implements gateway.Tx. Ids that a transaction leaves unused, or that

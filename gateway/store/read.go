@@ -412,8 +412,8 @@ func aliasesOf(n int) string {
 	) `
 }
 
-// contactViews adds activity and companies to contacts that are not merged
-// away: two queries for up to chunk of them. CROSS JOIN is what keeps SQLite
+// contactViews adds activity, companies and lists to contacts that are not merged
+// away: three queries for up to chunk of them. CROSS JOIN is what keeps SQLite
 // to this order, see https://sqlite.org/optoverview.html#crossjoin: for a page
 // of contacts it would rather go through all companies of the workspace.
 func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*gateway.Contact) ([]*gateway.ContactView, error) {
@@ -452,6 +452,9 @@ func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found 
 			FROM wanted w CROSS JOIN memberships m CROSS JOIN companies c
 			WHERE m.workspace_id = w.workspace_id AND m.contact_id = w.id AND m.until = w.until AND c.workspace_id = w.workspace_id AND c.id = m.company_id
 			ORDER BY m.contact_id, m.is_primary DESC, m.since, m.company_id`, params(w, part)...)
+		if err == nil {
+			err = listsOf(ctx, tx, w, part, byID)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -601,19 +604,16 @@ func (r *reader) Merges(ctx context.Context, w gateway.WorkspaceID, id gateway.C
 		for part := range slices.Chunk(ids, chunk) {
 			for _, side := range []string{"winner_id", "loser_id"} {
 				err := query(ctx, tx, func(rows *sql.Rows) error {
-					m := gateway.Merge{WorkspaceID: w}
-					var at int64
-					if err := rows.Scan(&m.ID, &at, &m.By, &m.Rule, &m.WinnerID, &m.LoserID, &m.Before, &m.After); err != nil {
+					m, err := scanMerge(rows, w)
+					if err != nil {
 						return err
 					}
-					m.At = moment(at)
 					if !seen[m.ID] {
 						seen[m.ID] = true
 						merges = append(merges, m)
 					}
 					return nil
-				}, `SELECT id, at, made_by, rule, winner_id, loser_id, contact_before, contact_after FROM merges
-					WHERE workspace_id = $1 AND `+side+` IN (`+list(2, len(part))+`) ORDER BY id DESC LIMIT `+strconv.Itoa(limit), params(w, part)...)
+				}, mergeFields+` WHERE workspace_id = $1 AND `+side+` IN (`+list(2, len(part))+`) ORDER BY id DESC LIMIT `+strconv.Itoa(limit), params(w, part)...)
 				if err != nil {
 					return err
 				}
@@ -628,9 +628,12 @@ func (r *reader) Merges(ctx context.Context, w gateway.WorkspaceID, id gateway.C
 const (
 	companyFields = `SELECT c.id, COALESCE(c.custom_id, ''), c.name, c.attributes, c.created_at, c.updated_at`
 	companySelect = companyFields + ` FROM companies c`
+	// companyViewFields are what companyViews scans.
+	companyViewFields = companyFields + `, c.employees`
+	companyViewSelect = companyViewFields + ` FROM companies c`
 )
 
-// companies reads the views of what a query that starts with companySelect
+// companies reads the views of what a query that starts with companyViewSelect
 // finds.
 func (r *reader) companies(ctx context.Context, op string, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.CompanyView, err error) {
 	err = r.view(ctx, op, func(tx *sql.Tx) error {
@@ -643,8 +646,8 @@ func (r *reader) companies(ctx context.Context, op string, w gateway.WorkspaceID
 	return views, nil
 }
 
-// companyViews runs a query that starts with companyFields and adds the
-// employees: two queries for up to maxAliases companies.
+// companyViews runs a query that starts with companyViewFields and adds the newest
+// employees: a query for up to maxAliases companies.
 func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.CompanyView, err error) {
 	byID := map[int64]*gateway.CompanyView{}
 	var ids []int64
@@ -652,7 +655,7 @@ func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text s
 		v := &gateway.CompanyView{Company: gateway.Company{WorkspaceID: w}}
 		var attributes string
 		var created, updated int64
-		err := rows.Scan(&v.ID, &v.CustomID, &v.Name, &attributes, &created, &updated)
+		err := rows.Scan(&v.ID, &v.CustomID, &v.Name, &attributes, &created, &updated, &v.EmployeesCount)
 		if err != nil {
 			return err
 		}
@@ -667,16 +670,6 @@ func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text s
 		return nil, err
 	}
 	for part := range slices.Chunk(ids, maxAliases) {
-		err := query(ctx, tx, func(rows *sql.Rows) error {
-			var id, n int64
-			err := rows.Scan(&id, &n)
-			byID[id].EmployeesCount = n
-			return err
-		}, `WITH `+wanted(len(part))+` SELECT m.company_id, count(*) FROM wanted w CROSS JOIN memberships m
-			WHERE m.workspace_id = w.workspace_id AND m.company_id = w.id AND m.until = 0 GROUP BY m.company_id`, params(w, part)...)
-		if err != nil {
-			return nil, err
-		}
 		var b strings.Builder
 		for i := range part {
 			if i > 0 {
@@ -685,7 +678,7 @@ func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text s
 			fmt.Fprintf(&b, `SELECT * FROM (SELECT company_id, contact_id FROM memberships WHERE workspace_id = $1 AND company_id = $%d AND until = 0
 				ORDER BY since DESC, contact_id DESC LIMIT %d) AS m%d`, i+2, gateway.MaxEmployees, i)
 		}
-		err = query(ctx, tx, func(rows *sql.Rows) error {
+		err := query(ctx, tx, func(rows *sql.Rows) error {
 			var company int64
 			var contact gateway.ContactID
 			err := rows.Scan(&company, &contact)
@@ -712,17 +705,17 @@ func (r *reader) oneCompany(ctx context.Context, op string, w gateway.WorkspaceI
 
 // Company implements gateway.Reader.
 func (r *reader) Company(ctx context.Context, w gateway.WorkspaceID, id gateway.CompanyID) (*gateway.CompanyView, error) {
-	return r.oneCompany(ctx, "company", w, companySelect+` WHERE c.workspace_id = $1 AND c.id = $2`, int64(w), int64(id))
+	return r.oneCompany(ctx, "company", w, companyViewSelect+` WHERE c.workspace_id = $1 AND c.id = $2`, int64(w), int64(id))
 }
 
 // CompanyByCustomID implements gateway.Reader.
 func (r *reader) CompanyByCustomID(ctx context.Context, w gateway.WorkspaceID, customID string) (*gateway.CompanyView, error) {
-	return r.oneCompany(ctx, "company by custom id", w, companySelect+` WHERE c.workspace_id = $1 AND c.custom_id = $2`, int64(w), customID)
+	return r.oneCompany(ctx, "company by custom id", w, companyViewSelect+` WHERE c.workspace_id = $1 AND c.custom_id = $2`, int64(w), customID)
 }
 
 // Companies implements gateway.Reader: newest first.
 func (r *reader) Companies(ctx context.Context, w gateway.WorkspaceID, before gateway.CompanyID, limit int) ([]*gateway.CompanyView, error) {
-	return r.companies(ctx, "companies", w, companySelect+` WHERE c.workspace_id = $1 AND c.id < $2 ORDER BY c.id DESC LIMIT $3`,
+	return r.companies(ctx, "companies", w, companyViewSelect+` WHERE c.workspace_id = $1 AND c.id < $2 ORDER BY c.id DESC LIMIT $3`,
 		int64(w), behind(int64(before)), bounded(limit))
 }
 

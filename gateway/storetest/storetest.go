@@ -84,8 +84,19 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"added events", testAddEvent},
 		{"names of events after a rollback", testEventNamesRollback},
 		{"names of events at once", testEventNamesAtOnce},
+		{"lists", testLists},
+		{"lists of merged contacts", testInheritedLists},
+		{"lists of many merged contacts", testInheritManyLists},
+		{"deleting a long list", testDeleteLongList},
+		{"segments", testSegments},
+		{"filters that a contact meets", testMeets},
 		{"kept answers", testKeptAnswers},
 		{"life", testLife},
+		{"numbers of employees", testEmployeeNumbers},
+		{"tags", testTags},
+		{"find by tag", testFindByTag},
+		{"tags are taken away", testUntag},
+		{"added tags", testAddTag},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
