@@ -74,6 +74,9 @@ func (f *frame) Can(role string) bool { return f.call.can(gateway.Role(role)) }
 // Rail are the places of the rail that are there for who asks.
 func (f *frame) Rail() []place { return f.call.p.places(f, navigation) }
 
+// Changed reports whether the address says that a form was carried out.
+func (f *frame) Changed() bool { return f.call.QueryParams().Has("changed") }
+
 // Settings are the pages of the settings that are there for who asks.
 func (f *frame) Settings() []place { return f.call.p.places(f, settingsPages) }
 
@@ -90,13 +93,19 @@ func (c *call) frame(title string, data any) *frame {
 
 // render answers with a whole page: templates/panel/<name>.html within the frame.
 func (c *call) render(status int, name, title string, data any) error {
+	if c.Agent.Email == "" {
+		return c.renderBare(status, name, title, data)
+	}
 	f := c.frame(title, data)
 	f.Toast = c.takeToast()
-	layout := "layout"
-	if c.Agent.Email == "" {
-		layout = "bare"
-	}
-	return c.execute(status, name, layout, f)
+	return c.execute(status, name, "layout", f)
+}
+
+// renderBare is render without the frame: for pages that ask for no sign-in.
+func (c *call) renderBare(status int, name, title string, data any) error {
+	f := c.frame(title, data)
+	f.Workspace = nil
+	return c.execute(status, name, "bare", f)
 }
 
 // fragment answers with one template of a page, for htmx to put into the page.

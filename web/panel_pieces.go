@@ -27,6 +27,7 @@ var pieces = template.FuncMap{
 	},
 	"empty":        func(icon, title, text string) empty { return empty{Icon: icon, Title: title, Text: text} },
 	"role":         func(r gateway.Role) string { return strings.ToUpper(string(r)[:1]) + string(r)[1:] },
+	"action":       actionWords,
 	"initials":     initials,
 	"contactLabel": contactLabel,
 	"param":        func(key, value string) [2]string { return [2]string{key, value} },

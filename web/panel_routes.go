@@ -22,12 +22,25 @@ func (p *panel) routes() []route {
 		{post, "/sign-in", anyone, p.postSignIn, 0},
 		{post, "/sign-out", viewer, p.postSignOut, ownAccount},
 		{post, "/workspace", viewer, p.postSwitch, ownAccount},
+		{get, "/invitation/:token", anyone, p.invitation, 0},
+		{post, "/invitation/:token", anyone, p.postInvitation, 0},
 
 		// Data
 		{get, "", viewer, p.home, 0},
 		{get, "/search", viewer, p.search, 0},
 		{get, "/contacts", viewer, p.contacts, 0},
 		{get, "/companies", viewer, p.companies, 0},
+
+		// Settings
+		{get, "/settings", viewer, p.settings, 0},
+		{get, "/settings/account", viewer, p.account, 0},
+		{post, "/settings/account/password", viewer, p.postPassword, ownAccount},
+		{get, "/settings/agents", viewer, p.settingsAgents, 0},
+		{post, "/settings/agents/invite", owner, p.postInvite, 0},
+		{post, "/settings/agents/revoke", owner, p.postRevoke, 0},
+		{post, "/settings/agents/role", owner, p.postAgentRole, 0},
+		{post, "/settings/agents/remove", owner, p.postAgentRemove, 0},
+		{get, "/settings/audit", owner, p.settingsAudit, 0},
 	}
 }
 
@@ -50,7 +63,11 @@ var navigation = []place{
 }
 
 // settingsPages are the pages of the settings, in their order.
-var settingsPages = []place{}
+var settingsPages = []place{
+	{Path: "/settings/agents", Label: "Agents", Icon: "agents", About: "Who may sign in, and what they may do"},
+	{Path: "/settings/audit", Label: "Audit log", Icon: "log", About: "Who changed what"},
+	{Path: "/settings/account", Label: "Your account", Icon: "key", About: "Your password"},
+}
 
 // places are those of all that have a route for who asks, with the one marked that
 // the page belongs to.
