@@ -147,6 +147,11 @@ type Tx interface {
 	DropEndedMemberships(w WorkspaceID, all []Membership) error
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
+	// DropAttribute deletes a definition, CodeNotFound if it is not there, and its
+	// values from all that have them, contacts that were merged included. Their
+	// fingerprints become 0. It reads all of the workspace's contacts, companies or
+	// records, and writes to those that have a value, in portions.
+	DropAttribute(w WorkspaceID, d AttributeDef) error
 	// Save writes the changes of one workspace.
 	Save(w WorkspaceID, c *Changes) error
 	// SetInboxPosition records that the node's inbox is applied up to seq.
@@ -163,6 +168,7 @@ const (
 	IDAttribute IDKind = "attribute"
 	IDList      IDKind = "list"
 	IDSegment   IDKind = "segment"
+	IDRecord    IDKind = "record"
 )
 
 // Refs names stored things by what a payload knows of them. Duplicates are
@@ -176,6 +182,9 @@ type Refs struct {
 	CompanyCustomIDs []string
 	CompanyIDs       []CompanyID
 	CompanyNames     []string
+	// Records by id, or by what names them.
+	RecordIDs  []RecordID
+	RecordKeys []RecordKey
 	// Defs asks for all attribute definitions of the workspace.
 	Defs bool
 }
@@ -188,7 +197,11 @@ type Loaded struct {
 	Companies []*Company
 	// Memberships holds the current memberships of Contacts.
 	Memberships []Membership
+	Records     []*Record
 	Defs        []AttributeDef
+	// Dropped is how many attributes have been dropped in the workspace so far:
+	// definitions that were read when there were fewer are not all there any more.
+	Dropped int64
 }
 
 // Changes is the difference that a batch makes to one workspace. All ids are
@@ -198,6 +211,11 @@ type Changes struct {
 	NewDefs      []AttributeDef
 	NewCompanies []*Company
 	Companies    []*Company // changed
+	NewRecords   []*Record
+	Records      []*Record // changed
+	// FreedRecords are those among Records whose custom id was another, which may be
+	// what one of the others has now.
+	FreedRecords []RecordID
 	NewContacts  []*Contact
 	Contacts     []*Contact // changed, or merged
 	NewKeys      []VisitorKey
@@ -222,6 +240,9 @@ type Changes struct {
 	// they go, and then their custom ids are free for what else is written.
 	DeletedContacts  []ContactID
 	DeletedCompanies []CompanyID
+	// DeletedRecords go by themselves: what happened to a product stays with the
+	// contacts.
+	DeletedRecords []RecordID
 	// Visits counts page views that belong to nobody: no key, no identifier.
 	Visits int64
 	// VisitsAt is the day under which Visits are counted.
@@ -254,6 +275,8 @@ type Reader interface {
 	APIKey(ctx context.Context, kind KeyKind, secret string) (APIKey, error)
 	APIKeys(ctx context.Context, w WorkspaceID) ([]APIKey, error)
 	AttributeDefs(ctx context.Context, w WorkspaceID) ([]AttributeDef, error)
+	// DroppedAttributes is how many attributes have been dropped in the workspace.
+	DroppedAttributes(ctx context.Context, w WorkspaceID) (int64, error)
 
 	Contact(ctx context.Context, w WorkspaceID, id ContactID) (*ContactView, error)
 	ContactByCustomID(ctx context.Context, w WorkspaceID, customID string) (*ContactView, error)
@@ -295,6 +318,13 @@ type Reader interface {
 	CountTags(ctx context.Context, w WorkspaceID) (int64, error)
 	// TagIDs finds tags by their names. What is the name of none is left out.
 	TagIDs(ctx context.Context, w WorkspaceID, names []string) (map[string]TagID, error)
+	Record(ctx context.Context, w WorkspaceID, entity Entity, id RecordID) (*Record, error)
+	RecordByCustomID(ctx context.Context, w WorkspaceID, k RecordKey) (*Record, error)
+	// Records lists the records of one entity, newest first; before is the id behind
+	// which the page starts (0: from the start).
+	Records(ctx context.Context, w WorkspaceID, entity Entity, before RecordID, limit int) ([]*Record, error)
+	// CountRecords counts those of one entity, one by one.
+	CountRecords(ctx context.Context, w WorkspaceID, entity Entity) (int64, error)
 
 	// Visits is the number of page views that belong to nobody.
 	Visits(ctx context.Context, w WorkspaceID) (int64, error)

@@ -439,14 +439,23 @@ func (b *bag) attributes() []attributeV1 {
 	out := []attributeV1{}
 	for _, a := range b.attrs {
 		if d := b.defs[a.Name]; d != nil {
-			out = append(out, attributeV1{d.Name, raw(a.Value.Raw), d.Description, d.ID, d.Label, valueType(d.Type)})
+			out = append(out, attributeV1{d.Name, raw(a.Value.Raw), d.Description, d.ID, d.Label, valueTypeOf(d)})
 		}
 	}
 	return out
 }
 
+// valueTypeOf is the type of a custom attribute in the vendor's words.
+func valueTypeOf(d *gateway.AttributeDef) string {
+	if d.Integer {
+		return "integer"
+	}
+	return valueType(d.Type)
+}
+
 // valueType is the type in the vendor's words (contract, section 6). Numbers
-// are of one type here, so all of them are floats there.
+// are of one type here, so all of them are floats there, but for those that were
+// defined as integers (valueTypeOf).
 func valueType(t gateway.Type) string {
 	switch t {
 	case gateway.TypeNumber:

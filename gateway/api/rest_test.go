@@ -127,8 +127,8 @@ func TestFind(t *testing.T) {
 		{name: "company search nothing", path: "/companies/search/", status: 400, contain: []string{`{"errors":{"non_field_errors":`}},
 		{name: "a contact's custom id is no company's", path: "/companies-by-id/42/", status: 404, want: notFound},
 
-		{name: "unknown path", path: "/deals/", status: 404, want: notFound},
-		{name: "unknown path without token", path: "/deals/", token: "-", status: 404, want: notFound},
+		{name: "unknown path", path: "/tickets/", status: 404, want: notFound},
+		{name: "unknown path without token", path: "/tickets/", token: "-", status: 404, want: notFound},
 		{name: "unknown sub-list", path: "/users/1/nothing/", status: 404, want: notFound},
 		{name: "the base itself", path: "", status: 404, want: notFound},
 		{name: "the base with a slash", path: "/", status: 404, want: notFound},
@@ -502,6 +502,9 @@ func TestWorkspacesApart(t *testing.T) {
 	}
 
 	for path := range untested {
+		if strings.HasPrefix(path, "/api/public/products") || strings.HasPrefix(path, "/api/public/deals") {
+			continue // in TestCompanyWorkspacesApart
+		}
 		if path != "/api/public" && path != "/api/public/*" { // the 404s
 			t.Errorf("route %s is not tested", path)
 		}

@@ -56,6 +56,7 @@ func (s *Server) resources() []resource {
 		s.companyResources(),
 		s.tagResources(),
 		s.listResources(),
+		s.recordResources(),
 		[]resource{{"/bulk", methods{many: s.bulk}}})
 }
 

@@ -84,7 +84,7 @@ var (
 	updateContacts    = updateRows("contacts", contactRows)
 	insertCompanies   = insertRows("companies", newCompanyRows)
 	updateCompanies   = updateRows("companies", companyRows)
-	insertDefs        = insertRows("attribute_defs", "entity, name, id bigint, label, type, description, created_at bigint")
+	insertDefs        = insertRows("attribute_defs", "entity, name, id bigint, label, type, is_integer boolean, choices, multiple boolean, description, created_at bigint")
 	insertKeys        = insertRows("visitor_keys", "contact_id bigint, created_at bigint, key")
 	moveKeys          = "UPDATE visitor_keys AS t SET contact_id = u.contact_id FROM " + given("key, contact_id bigint") + " WHERE t.workspace_id = u.workspace_id AND t.key = u.key"
 	followKeys        = "UPDATE visitor_keys AS t SET contact_id = u.winner FROM " + given("loser bigint, winner bigint") + " WHERE t.workspace_id = u.workspace_id AND t.contact_id = u.loser"
@@ -149,7 +149,7 @@ func (t *postgresTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if err := s.lookUp(); err != nil {
 		return s.failed(err)
 	}
-	for _, step := range []func() error{s.moveKeys, s.delete, s.defs, s.companies, s.contacts, s.keys, s.memberships, s.tags, s.history, s.rest} {
+	for _, step := range []func() error{s.moveKeys, s.delete, s.defs, s.companies, s.contacts, s.keys, s.memberships, s.tags, s.records, s.history, s.rest} {
 		if err := step(); err != nil {
 			return s.failed(err)
 		}
@@ -247,6 +247,9 @@ func (s *saving) defs() error {
 			column(defs, func(d *gateway.AttributeDef) int64 { return int64(d.ID) }),
 			column(defs, func(d *gateway.AttributeDef) string { return d.Label }),
 			column(defs, func(d *gateway.AttributeDef) string { return d.Type.String() }),
+			column(defs, func(d *gateway.AttributeDef) bool { return d.Integer }),
+			column(defs, func(d *gateway.AttributeDef) string { return choicesText(d.Choices) }),
+			column(defs, func(d *gateway.AttributeDef) bool { return d.Multiple }),
 			column(defs, func(d *gateway.AttributeDef) string { return d.Description }),
 			column(defs, func(d *gateway.AttributeDef) int64 { return micros(d.CreatedAt) }))
 	}
@@ -267,6 +270,8 @@ func (s *saving) companies() error {
 	s.grow(grown)
 	return nil
 }
+
+func (s *saving) records() error { return s.saveRecords(s.ws, s.c) }
 
 func companyArrays(xs []*gateway.Company) []any {
 	return []any{

@@ -200,19 +200,41 @@ func (r *reader) APIKeys(ctx context.Context, w gateway.WorkspaceID) (keys []gat
 	return keys, err
 }
 
+// selectDefs reads what scanDef scans. It takes the workspace.
+const selectDefs = `SELECT id, entity, name, label, type, is_integer, choices, multiple, description, created_at FROM attribute_defs WHERE workspace_id = $1`
+
+func scanDef(row scanner, w gateway.WorkspaceID) (gateway.AttributeDef, error) {
+	d := gateway.AttributeDef{WorkspaceID: w}
+	var typ, choices string
+	var created int64
+	err := row.Scan(&d.ID, &d.Entity, &d.Name, &d.Label, &typ, &d.Integer, &choices, &d.Multiple, &d.Description, &created)
+	if err == nil && choices != "" {
+		err = json.Unmarshal([]byte(choices), &d.Choices)
+	}
+	if err != nil {
+		return d, fmt.Errorf("definition %d: %w", d.ID, err)
+	}
+	d.Type, _ = gateway.ParseType(typ)
+	d.CreatedAt = moment(created)
+	return d, nil
+}
+
+// choicesText is what is stored of a definition's choices.
+func choicesText(choices []string) string {
+	if len(choices) == 0 {
+		return ""
+	}
+	return gateway.ListValue(choices...).Raw
+}
+
 // AttributeDefs implements gateway.Reader: by entity, then by name.
 func (r *reader) AttributeDefs(ctx context.Context, w gateway.WorkspaceID) (defs []gateway.AttributeDef, err error) {
 	err = r.view(ctx, "attribute definitions", func(tx *sql.Tx) error {
 		return query(ctx, tx, func(rows *sql.Rows) error {
-			d := gateway.AttributeDef{WorkspaceID: w}
-			var typ string
-			var created int64
-			err := rows.Scan(&d.ID, &d.Entity, &d.Name, &d.Label, &typ, &d.Description, &created)
-			d.Type, _ = gateway.ParseType(typ)
-			d.CreatedAt = moment(created)
+			d, err := scanDef(rows, w)
 			defs = append(defs, d)
 			return err
-		}, `SELECT id, entity, name, label, type, description, created_at FROM attribute_defs WHERE workspace_id = $1 ORDER BY entity, name`, int64(w))
+		}, selectDefs+` ORDER BY entity, name`, int64(w))
 	})
 	return defs, err
 }
