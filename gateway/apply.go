@@ -195,7 +195,7 @@ type outcome struct {
 	refs    []Ref
 	ids     []Identity
 	gone    map[WorkspaceID][]ContactID
-	oldDefs map[WorkspaceID]defSet
+	oldDefs map[WorkspaceID]definitions
 	newDefs map[WorkspaceID]map[DefKey]*AttributeDef
 }
 
@@ -229,7 +229,7 @@ func (s *shard) apply(ctx context.Context, entries []*Entry) (err error) {
 	err = g.store.Update(ctx, func(tx Tx) error {
 		out = outcome{
 			gone:    make(map[WorkspaceID][]ContactID),
-			oldDefs: make(map[WorkspaceID]defSet),
+			oldDefs: make(map[WorkspaceID]definitions),
 			newDefs: make(map[WorkspaceID]map[DefKey]*AttributeDef),
 		}
 		// A commit whose answer was lost may have gone through all the same.
@@ -326,7 +326,11 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 	if err != nil || len(entries) == 0 {
 		return err
 	}
-	known, err := g.lookUp(ctx, tx, w, entries)
+	defs, err := g.attributeDefs(ctx, w)
+	if err != nil {
+		return err
+	}
+	known, err := g.lookUp(ctx, tx, w, entries, defs.dropped)
 	if err != nil {
 		return err
 	}
@@ -341,12 +345,9 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 			slow++
 		}
 	}
-	defs, err := g.attributeDefs(ctx, w)
-	if err != nil {
-		return err
-	}
+	products := productsOf(entries, &refs)
 	ws := newWorkset(tx, gr.workspace, rule, defs, slow)
-	if slow > 0 {
+	if slow > 0 || len(products) > 0 {
 		if err := ws.load(refs); err != nil {
 			return fmt.Errorf("load %d payloads' state: %w", slow, err)
 		}
@@ -382,10 +383,13 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 	for i, e := range entries {
 		if known[i] != 0 {
 			ws.addHistory(known[i], e)
-			continue
-		}
-		if contacts[i], err = ws.apply(e); err != nil {
+		} else if contacts[i], err = ws.apply(e); err != nil {
 			return fmt.Errorf("apply payload %d: %w", e.Seq, err)
+		}
+		if p := products[i]; p != nil && (known[i] != 0 || contacts[i] != nil) {
+			if err := ws.applyProduct(p, e.At); err != nil {
+				return fmt.Errorf("apply the product of payload %d: %w", e.Seq, err)
+			}
 		}
 	}
 	if err := g.defsStillNew(tx, w, ws.newDefs); err != nil {
@@ -484,7 +488,7 @@ func claim(tx Tx, gr *group) ([]*Entry, error) {
 
 // lookUp finds the payloads that say nothing new, and returns their contacts; 0
 // for a payload that has to be applied. The cache proposes, tx decides.
-func (g *Gateway) lookUp(ctx context.Context, tx Tx, w WorkspaceID, entries []*Entry) ([]ContactID, error) {
+func (g *Gateway) lookUp(ctx context.Context, tx Tx, w WorkspaceID, entries []*Entry, dropped int64) ([]ContactID, error) {
 	refs := make([]Ref, len(entries))
 	for i, e := range entries {
 		switch p := e.Payload; {
@@ -498,7 +502,7 @@ func (g *Gateway) lookUp(ctx context.Context, tx Tx, w WorkspaceID, entries []*E
 	g.cache.Identities(ctx, refs, ids)
 	saysNothing := func(i int) bool {
 		p := entries[i].Payload
-		return ids[i].ContactID != 0 && (ids[i].Fingerprint == p.Fingerprint || p.Key != "" && p.silent())
+		return ids[i].ContactID != 0 && (ids[i].Fingerprint == p.fingerprint(dropped) || p.Key != "" && p.silent())
 	}
 	for i := range ids {
 		if !saysNothing(i) {

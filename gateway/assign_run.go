@@ -374,6 +374,9 @@ func (g *Gateway) stepAssign(ctx context.Context, id WorkspaceID, job JobID) (do
 		return tx.SetJob(*j)
 	})
 	if err != nil {
+		if CodeOf(err) == CodeConflict {
+			g.defs.Delete(id) // what is in the way is newer than what is known here
+		}
 		return false, fmt.Errorf("a step of auto-assign: %w", err)
 	}
 	if changed {

@@ -266,19 +266,19 @@ func TestEditorRefuses(t *testing.T) {
 				return err
 			}},
 			{"attribute that is there", "name", gateway.CodeInvalid, func(e *gateway.Editor) error {
-				_, err := e.DefineAttribute(gateway.EntityContact, "Plan", gateway.TypeText, "")
+				_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityContact, Label: "Plan", Type: gateway.TypeText})
 				return err
 			}},
 			{"attribute that is standard", "name", gateway.CodeInvalid, func(e *gateway.Editor) error {
-				_, err := e.DefineAttribute(gateway.EntityContact, "First name", gateway.TypeText, "")
+				_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityContact, Label: "First name", Type: gateway.TypeText})
 				return err
 			}},
 			{"attribute whose name is reserved", "name", gateway.CodeInvalid, func(e *gateway.Editor) error {
-				_, err := e.DefineAttribute(gateway.EntityCompany, "employees_count", gateway.TypeText, "")
+				_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityCompany, Label: "employees_count", Type: gateway.TypeText})
 				return err
 			}},
 			{"attribute without a letter", "name", gateway.CodeInvalid, func(e *gateway.Editor) error {
-				_, err := e.DefineAttribute(gateway.EntityContact, "!?", gateway.TypeText, "")
+				_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityContact, Label: "!?", Type: gateway.TypeText})
 				return err
 			}},
 		} {
@@ -303,7 +303,7 @@ func TestEditorRefuses(t *testing.T) {
 			if d, ok := e.Attribute(gateway.EntityContact, "half"); ok {
 				t.Errorf("half is known: %+v", d)
 			}
-			_, err := e.DefineAttribute(gateway.EntityContact, "half", gateway.TypeNumber, "")
+			_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityContact, Label: "half", Type: gateway.TypeNumber})
 			return err
 		})
 	})
@@ -452,11 +452,11 @@ func TestEditorTooMany(t *testing.T) {
 	}
 	wants(t, "attribute 1,001", update(many(1000, 1001)), gateway.CodeInvalid, "a1000")
 	wants(t, "definition 1,001", r.edit(func(e *gateway.Editor) error {
-		_, err := e.DefineAttribute(gateway.EntityContact, "one more", gateway.TypeText, "")
+		_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityContact, Label: "one more", Type: gateway.TypeText})
 		return err
 	}), gateway.CodeInvalid, "name")
 	r.must(func(e *gateway.Editor) error {
-		_, err := e.DefineAttribute(gateway.EntityCompany, "one more", gateway.TypeText, "")
+		_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityCompany, Label: "one more", Type: gateway.TypeText})
 		return err
 	})
 }
@@ -503,7 +503,7 @@ func TestEditorMerge(t *testing.T) {
 		if _, err := r.store.ContactByCustomID(t.Context(), r.w, "b"); !gateway.IsNotFound(err) {
 			t.Errorf("a custom id that the parent didn't need finds: %v", err)
 		}
-		merges, err := r.store.Merges(t.Context(), r.w, parent, 10)
+		merges, err := r.store.Merges(t.Context(), r.w, parent, gateway.HistoryQuery{Limit: 10})
 		if err != nil || len(merges) != 2 {
 			t.Fatalf("journal %+v, %v", merges, err)
 		}
@@ -522,7 +522,7 @@ func TestEditorMerge(t *testing.T) {
 
 		// Again: nothing happens.
 		r.must(func(e *gateway.Editor) error { return e.MergeContacts(a, []gateway.ContactID{b, parent}) })
-		if merges, err = r.store.Merges(t.Context(), r.w, parent, 10); err != nil || len(merges) != 2 {
+		if merges, err = r.store.Merges(t.Context(), r.w, parent, gateway.HistoryQuery{Limit: 10}); err != nil || len(merges) != 2 {
 			t.Errorf("a repeated merge was journalled: %d, %v", len(merges), err)
 		}
 		if got := r.view(parent); got.CustomID != "p" || got.Key != "pkey00000000" {
@@ -678,7 +678,7 @@ func TestEditorHistory(t *testing.T) {
 		if slices.Sort(ids); ids[0] < 1 || len(slices.Compact(ids)) != 3 || !slices.Equal(firsts, []bool{true, false, true}) {
 			t.Errorf("ids %v, first %v", ids, firsts)
 		}
-		events, err := r.store.Events(t.Context(), r.w, x, 10)
+		events, err := r.store.Events(t.Context(), r.w, x, gateway.HistoryQuery{Limit: 10})
 		if err != nil || len(events) != 3 {
 			t.Fatalf("events %+v, %v", events, err)
 		}
@@ -688,7 +688,7 @@ func TestEditorHistory(t *testing.T) {
 		if e := events[2]; !e.At.Equal(then.Truncate(time.Microsecond)) || e.Kind != gateway.EventCustom {
 			t.Errorf("the oldest event is %+v", e)
 		}
-		views, err := r.store.PageViews(t.Context(), r.w, x, 10)
+		views, err := r.store.PageViews(t.Context(), r.w, x, gateway.HistoryQuery{Limit: 10})
 		if err != nil || len(views) != 2 || views[0].Path != "/now" || views[0].URL != "" || views[0].Referrer != "https://b.test" || !views[0].At.Equal(r.now) || views[1].Key != "k" || views[1].Path != "/x" || !views[1].At.Equal(then.Truncate(time.Microsecond)) {
 			t.Errorf("page views %+v, %v", views, err)
 		}
@@ -707,7 +707,7 @@ func TestEditorDefines(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *rig) {
 		var def gateway.AttributeDef
 		r.must(func(e *gateway.Editor) (err error) {
-			if def, err = e.DefineAttribute(gateway.EntityCompany, "API string attribute", gateway.TypeNumber, "How many"); err != nil {
+			if def, err = e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityCompany, Label: "API string attribute", Type: gateway.TypeNumber, Description: "How many"}); err != nil {
 				return err
 			}
 			_, err = e.CreateCompany(gateway.CompanyPatch{CustomID: new("c1"), Attributes: []gateway.PayloadAttribute{set("api_string_attribute", str("12"))}})

@@ -95,6 +95,7 @@ type Store interface {
 // must take them by rising id: where writers can meet, the first use of a
 // workspace locks it against other transactions.
 type Tx interface {
+	AgentTx
 	ListTx
 	SegmentTx
 
@@ -162,6 +163,11 @@ type Tx interface {
 	SetJob(j Job) error
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
+	// DropAttribute deletes a definition, CodeNotFound if it is not there, and its
+	// values from all that have them, contacts that were merged included. Their
+	// fingerprints become 0. It reads all of the workspace's contacts, companies or
+	// records, and writes to those that have a value, in portions.
+	DropAttribute(w WorkspaceID, d AttributeDef) error
 	// Save writes the changes of one workspace.
 	Save(w WorkspaceID, c *Changes) error
 	// SetInboxPosition records that the node's inbox is applied up to seq.
@@ -178,6 +184,7 @@ const (
 	IDAttribute IDKind = "attribute"
 	IDList      IDKind = "list"
 	IDSegment   IDKind = "segment"
+	IDRecord    IDKind = "record"
 )
 
 // Refs names stored things by what a payload knows of them. Duplicates are
@@ -193,6 +200,9 @@ type Refs struct {
 	CompanyNames     []string
 	// CompanyDomains are domains by which companies are found (CompanyDomains).
 	CompanyDomains []string
+	// Records by id, or by what names them.
+	RecordIDs  []RecordID
+	RecordKeys []RecordKey
 	// Defs asks for all attribute definitions of the workspace.
 	Defs bool
 }
@@ -208,7 +218,11 @@ type Loaded struct {
 	// CompanyDomains are the best companies of each domain that was asked for, with the
 	// company in Companies: those that list it first, then by id; a few of each.
 	CompanyDomains []CompanyDomain
+	Records        []*Record
 	Defs           []AttributeDef
+	// Dropped is how many attributes have been dropped in the workspace so far:
+	// definitions that were read when there were fewer are not all there any more.
+	Dropped int64
 }
 
 // Changes is the difference that a batch makes to one workspace. All ids are
@@ -218,6 +232,11 @@ type Changes struct {
 	NewDefs      []AttributeDef
 	NewCompanies []*Company
 	Companies    []*Company // changed
+	NewRecords   []*Record
+	Records      []*Record // changed
+	// FreedRecords are those among Records whose custom id was another, which may be
+	// what one of the others has now.
+	FreedRecords []RecordID
 	NewContacts  []*Contact
 	Contacts     []*Contact // changed, or merged
 	NewKeys      []VisitorKey
@@ -247,6 +266,9 @@ type Changes struct {
 	// they go, and then their custom ids are free for what else is written.
 	DeletedContacts  []ContactID
 	DeletedCompanies []CompanyID
+	// DeletedRecords go by themselves: what happened to a product stays with the
+	// contacts.
+	DeletedRecords []RecordID
 	// Visits counts page views that belong to nobody: no key, no identifier.
 	Visits int64
 	// VisitsAt is the day under which Visits are counted.
@@ -268,6 +290,7 @@ type Quarantined struct {
 // Reader is the read side of a Store. A contact id that was merged away finds
 // the survivor.
 type Reader interface {
+	AgentReader
 	ListReader
 	SegmentReader
 
@@ -277,9 +300,9 @@ type Reader interface {
 	// APIKey finds a key by its secret, CodeNotFound if there is none.
 	APIKey(ctx context.Context, kind KeyKind, secret string) (APIKey, error)
 	APIKeys(ctx context.Context, w WorkspaceID) ([]APIKey, error)
-	// Agents of a workspace, by e-mail.
-	Agents(ctx context.Context, w WorkspaceID) ([]Agent, error)
 	AttributeDefs(ctx context.Context, w WorkspaceID) ([]AttributeDef, error)
+	// DroppedAttributes is how many attributes have been dropped in the workspace.
+	DroppedAttributes(ctx context.Context, w WorkspaceID) (int64, error)
 
 	Contact(ctx context.Context, w WorkspaceID, id ContactID) (*ContactView, error)
 	ContactByCustomID(ctx context.Context, w WorkspaceID, customID string) (*ContactView, error)
@@ -298,12 +321,17 @@ type Reader interface {
 	CountContacts(ctx context.Context, w WorkspaceID) (int64, error)
 	// VisitorKeys of a contact, newest first.
 	VisitorKeys(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]VisitorKey, error)
-	// PageViews and Events of a contact and of those merged into it, newest
-	// first.
-	PageViews(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]PageView, error)
-	Events(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]Event, error)
-	// Merges in which a contact took part, newest first.
-	Merges(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]Merge, error)
+	// PageViews and Events of a contact and of those merged into it, newest first.
+	// Each names the contact that it was written with.
+	PageViews(ctx context.Context, w WorkspaceID, id ContactID, q HistoryQuery) ([]PageView, error)
+	Events(ctx context.Context, w WorkspaceID, id ContactID, q HistoryQuery) ([]Event, error)
+	// Merges in which a contact, or one merged into it, took part, newest first.
+	Merges(ctx context.Context, w WorkspaceID, id ContactID, q HistoryQuery) ([]Merge, error)
+	// Event finds an event by its id.
+	Event(ctx context.Context, w WorkspaceID, id int64) (Event, error)
+	// WorkspaceEvents lists the events of all contacts, the last one to be stored
+	// first; before is the id behind which the page starts (0: from the start).
+	WorkspaceEvents(ctx context.Context, w WorkspaceID, before int64, limit int) ([]Event, error)
 
 	Company(ctx context.Context, w WorkspaceID, id CompanyID) (*CompanyView, error)
 	CompanyByCustomID(ctx context.Context, w WorkspaceID, customID string) (*CompanyView, error)
@@ -321,6 +349,13 @@ type Reader interface {
 	CountTags(ctx context.Context, w WorkspaceID) (int64, error)
 	// TagIDs finds tags by their names. What is the name of none is left out.
 	TagIDs(ctx context.Context, w WorkspaceID, names []string) (map[string]TagID, error)
+	Record(ctx context.Context, w WorkspaceID, entity Entity, id RecordID) (*Record, error)
+	RecordByCustomID(ctx context.Context, w WorkspaceID, k RecordKey) (*Record, error)
+	// Records lists the records of one entity, newest first; before is the id behind
+	// which the page starts (0: from the start).
+	Records(ctx context.Context, w WorkspaceID, entity Entity, before RecordID, limit int) ([]*Record, error)
+	// CountRecords counts those of one entity, one by one.
+	CountRecords(ctx context.Context, w WorkspaceID, entity Entity) (int64, error)
 
 	// ContactEmails is that of a Tx, outside of one.
 	ContactEmails(ctx context.Context, w WorkspaceID, after ContactID, limit int) ([]ContactEmail, error)
@@ -378,6 +413,17 @@ type CompanyView struct {
 	Employees      []ContactID // the newest MaxEmployees, newest first
 }
 
+// HistoryQuery asks for a page of what a contact did: by At and then by ID, the
+// highest first, so that a page stays where it is while more is written.
+type HistoryQuery struct {
+	Kind EventKind // of events: of this kind only; "" for both
+	// BeforeAt and BeforeID are those of the last entry of the page before; zero for
+	// the first page.
+	BeforeAt time.Time
+	BeforeID int64
+	Limit    int
+}
+
 // MemberQuery asks for a page of a company's members.
 type MemberQuery struct {
 	Former bool // those that have ended, else the current ones
@@ -408,9 +454,11 @@ type Query struct {
 type Condition struct {
 	// Field is the name of an attribute, standard or custom (StandardName), or one of
 	// id, custom_id, email, name, created_at, updated_at; of contacts also key (any
-	// of their visitor keys) and list (the id of a list that they are in, with OpEqual). Whoever builds a condition need not know whether there
+	// of their visitor keys), list (the id of a list that they are in, with OpEqual), and
+	// first_seen, last_seen and page_views of their Activity. Whoever builds a condition need not know whether there
 	// is such an attribute: who lacks it, or has a value of another type, doesn't meet
-	// the condition.
+	// the condition. Contacts that lack gender or status are of that which they are
+	// shown with (GenderUnknown, StatusUser).
 	Field string
 	Op    Op
 	// Value is what to compare with: a text for the operators of texts; of the

@@ -17,7 +17,8 @@ import (
 //     besides (an id, and the list of those who have it) is kept by the store, which
 //     is told of every tag that somebody gains or loses (Changes.Tagged).
 //   - Who becomes part of another contact keeps the tags that it had, in its bag and
-//     in the store's lists; lists of contacts leave merged ones out anyway.
+//     as a rule in the store's lists, which leave merged ones out anyway. When the
+//     merge is undone it has those of the journal, also one that was deleted since.
 //   - Names compare exactly, letter by letter. What can't be a name (IsTagName) stays
 //     in the bag as it came and has no id.
 
@@ -81,6 +82,12 @@ func (ws *workset) noteTags(bag *Attributes, at time.Time) {
 	}
 	v, _ := bag.Get(attrTags)
 	ws.tagsWere[bag] = tagsBefore{v, at}
+}
+
+// tellTags has the store told of all tags in a bag.
+func (ws *workset) tellTags(bag *Attributes, at time.Time) {
+	ws.noteTags(bag, at)
+	ws.tagsWere[bag] = tagsBefore{at: at}
 }
 
 // tagChanges appends what a contact or company gained and lost since noteTags.

@@ -160,8 +160,21 @@ func TestTagsAreTold(t *testing.T) {
 			}
 			return []gateway.PayloadAttribute{set("tags", v)}
 		}
-		for round := range 60 {
-			switch rnd.IntN(5) {
+		for round := range 90 {
+			switch rnd.IntN(6) {
+			case 5:
+				for _, id := range contacts() {
+					merges, err := r.store.Merges(context.Background(), r.w, id, gateway.HistoryQuery{Limit: 10})
+					r.check(err)
+					if len(merges) == 0 || rnd.IntN(2) == 0 {
+						continue
+					}
+					undo := merges[rnd.IntN(len(merges))].ID
+					err = r.edit(func(e *gateway.Editor) error { _, err := e.UndoMerge(undo); return err })
+					if err != nil && gateway.CodeOf(err) != gateway.CodeInvalid {
+						t.Fatal(err)
+					}
+				}
 			case 0, 1:
 				bodies := make([]string, 1+rnd.IntN(12))
 				for i := range bodies {

@@ -182,6 +182,8 @@ func (u *undoing) attributes() error {
 	if u.loser.c.Attributes, err = u.before.Loser.bag(); err != nil {
 		return err
 	}
+	// What the store keeps of the tags of a merged contact may be gone.
+	u.set.tellTags(&u.loser.c.Attributes, u.at)
 	bag := &u.winner.c.Attributes
 	for _, a := range became {
 		old, had := was.Get(a.Name)
@@ -191,6 +193,7 @@ func (u *undoing) attributes() error {
 		now, has := bag.Get(a.Name)
 		switch {
 		case a.Name == attrTags && has:
+			u.set.noteTags(bag, u.at)
 			bag.Set(attrTags, withoutTags(now, a.Value, old))
 		case has && now.Raw == a.Value.Raw:
 			if !had {

@@ -37,8 +37,11 @@ type workset struct {
 	nameless   map[string][]*companyState // by name, of those without a custom id
 	assign     *AssignRule                // nil: no company by the domain of an e-mail
 	byDomain   map[string][]*companyState // those that a domain may find; see companyOfDomain
-	defs       defSet                     // as it was; shared, never changed
-	newDefs    map[DefKey]*AttributeDef   // seen first by this batch
+	records    recordSet
+	defs       defSet                   // as it was; shared, never changed
+	dropped    int64                    // see Loaded.Dropped: when defs was read
+	loaded     bool                     // the store has been asked whether that still holds
+	newDefs    map[DefKey]*AttributeDef // seen first by this batch
 	defCount   map[Entity]int
 
 	keys map[string]*keyState // brought or moved by this batch
@@ -82,6 +85,13 @@ type companyState struct {
 	deleted bool
 }
 
+// definitions are what is known of a workspace's attributes.
+type definitions struct {
+	set defSet
+	// dropped is how many attributes had been dropped when set was read, or fewer.
+	dropped int64
+}
+
 // defSet holds the attribute definitions of a workspace. A published one is
 // never changed.
 type defSet map[DefKey]*AttributeDef
@@ -97,7 +107,7 @@ func (s defSet) count(entity Entity) int {
 	return n
 }
 
-func newWorkset(tx Tx, w *Workspace, rule *AssignRule, defs defSet, sizeHint int) *workset {
+func newWorkset(tx Tx, w *Workspace, rule *AssignRule, defs definitions, sizeHint int) *workset {
 	ws := &workset{
 		tx: tx, w: w.ID, settings: w.Settings, assign: rule,
 		contacts:   make(map[ContactID]*contactState, sizeHint),
@@ -107,12 +117,13 @@ func newWorkset(tx Tx, w *Workspace, rule *AssignRule, defs defSet, sizeHint int
 		companies:  make(map[CompanyID]*companyState),
 		companyIDs: make(map[string]*companyState),
 		nameless:   make(map[string][]*companyState),
-		defs:       defs,
+		defs:       defs.set,
+		dropped:    defs.dropped,
 		defCount:   make(map[Entity]int, 2),
 		newDefs:    make(map[DefKey]*AttributeDef),
 		keys:       make(map[string]*keyState),
 	}
-	for k := range defs {
+	for k := range defs.set {
 		ws.defCount[k.Entity]++
 	}
 	return ws
@@ -124,6 +135,13 @@ func (ws *workset) load(refs Refs) error {
 	l, err := ws.tx.Load(ws.w, refs)
 	if err != nil {
 		return err
+	}
+	if l.Dropped != ws.dropped {
+		return Errorf(CodeConflict, "another process deleted an attribute meanwhile")
+	}
+	ws.loaded = true
+	for _, r := range l.Records {
+		ws.records.add(r)
 	}
 	for _, c := range l.Contacts {
 		ws.addContact(c)
@@ -299,7 +317,8 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 	changed = changed || attached
 	// A payload whose words were the last to change the contact says nothing
 	// new: by definition, so that a cache may know it too.
-	if cs.c.Fingerprint != p.Fingerprint {
+	fingerprint := p.fingerprint(ws.dropped)
+	if cs.c.Fingerprint != fingerprint {
 		words, err := ws.applyWords(cs, p, e.At)
 		if err != nil {
 			return nil, err
@@ -315,7 +334,7 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 	changed = changed || assigned
 	if changed {
 		cs.dirty = true
-		cs.c.Fingerprint = p.Fingerprint
+		cs.c.Fingerprint = fingerprint
 		cs.c.UpdatedAt = e.At
 		if e.IP != "" {
 			cs.c.LastIP = e.IP
@@ -450,13 +469,14 @@ func (ws *workset) setAttributes(entity Entity, bag *Attributes, in []PayloadAtt
 	for i := range in {
 		a := &in[i]
 		v := a.Value
-		if a.Name == attrTags {
+		_, standard := Standard(entity, a.Name)
+		if standard && a.Name == attrTags {
 			ws.noteTags(bag, at)
 		}
-		if a.Name == attrTags && !v.IsNull() {
+		if standard && a.Name == attrTags && !v.IsNull() {
 			old, _ := bag.Get(attrTags)
 			v = joinTags(old, v)
-		} else if _, standard := Standard(entity, a.Name); !standard {
+		} else if !standard {
 			k := DefKey{entity, a.Name}
 			def := ws.def(k)
 			switch {
@@ -474,9 +494,9 @@ func (ws *workset) setAttributes(entity Entity, bag *Attributes, in []PayloadAtt
 				ws.newDefs[DefKey{entity, def.Name}] = def
 				ws.defCount[entity]++
 				ws.changed.NewDefs = append(ws.changed.NewDefs, *def)
-			case !v.IsNull() && v.Type != def.Type:
+			case !def.fits(v):
 				var ok bool
-				if v, ok = Convert(v, def.Type); !ok {
+				if v, ok = def.Convert(v); !ok {
 					continue
 				}
 			}
@@ -972,6 +992,7 @@ func (ws *workset) diff() *Changes {
 			out.CompanyDomains = append(out.CompanyDomains, domains...)
 		}
 	}
+	ws.records.diff(&out)
 	for _, cs := range ws.touched {
 		if cs.deleted {
 			continue

@@ -45,13 +45,14 @@ const (
 	tagEvents     = "Events"
 	tagLists      = "Lists"
 	tagSegments   = "Segments"
+	tagRecords    = "Products and deals"
 	tagBulk       = "Bulk"
 	tagWorkspace  = "Workspace"
 )
 
-var tags = []string{tagContacts, tagCompanies, tagEmployees, tagTags, tagAttributes, tagEvents, tagLists, tagSegments, tagBulk, tagWorkspace}
+var tags = []string{tagContacts, tagCompanies, tagEmployees, tagTags, tagAttributes, tagEvents, tagLists, tagSegments, tagRecords, tagBulk, tagWorkspace}
 
-const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes."
+const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes, and of the fields that a contact or company shows besides. search=created_at|updated_at, of contacts also first_seen, last_seen and last_contacted, with min and max in Unix seconds: when that happened."
 
 const adminNote = "Takes a token of the scope admin."
 
@@ -85,9 +86,13 @@ func endpoints() []endpoint {
 		one(patch, "", tagContacts, "Change a contact", "ContactInput", "Contact")
 		add(endpoint{method: del, path: kind.path, tag: tagContacts, summary: "Delete a contact and all that is theirs, " + kind.by, params: id, status: http.StatusNoContent, notFound: true})
 		attributesAndTags(one, tagContacts, "ContactInput")
-		for _, list := range [][2]string{{"events/", "Custom events of a contact"}, {"product_events/", "Product events of a contact"}, {"ping_hits/", "Page views of a contact"}} {
-			add(endpoint{method: get, path: kind.path + list[0], tag: tagEvents, summary: list[1] + ", newest first, " + kind.by, params: append(id, "limit", "page"), answer: "Page", notFound: true})
+		for _, list := range [][3]string{
+			{"events/", "Custom events of a contact", "EventPage"}, {"product_events/", "Product events of a contact", "EventPage"},
+			{"ping_hits/", "Page views of a contact", "PageViewPage"}, {"timeline/", "Page views, events, product events and merges of a contact", "TimelinePage"},
+		} {
+			add(endpoint{method: get, path: kind.path + list[0], tag: tagEvents, summary: list[1] + ", newest first, " + kind.by, params: append(id, "limit", "cursor", "page"), answer: list[2], notFound: true})
 		}
+		add(endpoint{method: get, path: kind.path + "emails/", tag: tagEvents, summary: "E-mails to a contact: none is ever sent, " + kind.by, params: id, answer: "Page", notFound: true})
 		add(endpoint{method: post, path: kind.path + "events/", tag: tagEvents, summary: "Record an event, " + kind.by, params: id, body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
 		one(post, "add_to_list/", tagLists, "Put a contact into a list", "ListRef", "List")
 		one(post, "remove_from_list/", tagLists, "Take a contact out of a list", "ListRef", "")
@@ -145,10 +150,27 @@ func endpoints() []endpoint {
 	add(endpoint{method: get, path: "/attributes/", tag: tagAttributes, summary: "Custom attributes", params: []string{"limit", "page"}, answer: "Page", notFound: true})
 	add(endpoint{method: post, path: "/attributes/", tag: tagAttributes, summary: "Define a custom attribute", body: "AttributeInput", status: http.StatusCreated, answer: "Attribute"})
 	add(endpoint{method: get, path: "/attributes/{id}/", tag: tagAttributes, summary: "One custom attribute", params: []string{"attribute_id"}, answer: "Attribute", notFound: true})
+	add(endpoint{method: del, path: "/attributes/{id}/", tag: tagAttributes, summary: "Delete a custom attribute and all its values", params: []string{"attribute_id"}, notFound: true,
+		note: "All writes to the workspace wait until the values are gone, for seconds if there are very many."})
+	for _, kind := range []struct{ what, path, answer string }{{"product", "/products", "Product"}, {"deal", "/deals", "Record"}} {
+		add(endpoint{method: get, path: kind.path + "/", tag: tagRecords, summary: "List " + kind.what + "s, newest first", params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
+		add(endpoint{method: post, path: kind.path + "/", tag: tagRecords, summary: "Make a " + kind.what, body: "RecordInput", status: http.StatusCreated, answer: kind.answer})
+		add(endpoint{method: post, path: kind.path + "/update_or_create/", tag: tagRecords, summary: "Change the " + kind.what + " that has the custom id, or make it", body: "RecordInput", answer: "UpdatedOrCreated"})
+		for _, by := range []struct{ path, param, by string }{{kind.path + "/{id}/", kind.what + "_id", ", by id"}, {kind.path + "-by-id/{custom_id}/", kind.what + "_custom_id", ", by custom id"}} {
+			id := []string{by.param}
+			add(endpoint{method: get, path: by.path, tag: tagRecords, summary: "One " + kind.what + by.by, params: id, answer: kind.answer, notFound: true})
+			add(endpoint{method: put, path: by.path, tag: tagRecords, summary: "Change a " + kind.what + by.by, params: id, body: "RecordInput", answer: kind.answer, notFound: true})
+			add(endpoint{method: patch, path: by.path, tag: tagRecords, summary: "Change a " + kind.what + by.by, params: id, body: "RecordInput", answer: kind.answer, notFound: true})
+			add(endpoint{method: del, path: by.path, tag: tagRecords, summary: "Delete a " + kind.what + by.by, params: id, notFound: true})
+		}
+	}
 	add(endpoint{method: get, path: "/attribute-type/{name_std}/users/", tag: tagAttributes, summary: "Type of an attribute of contacts", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
 	add(endpoint{method: get, path: "/attribute-type/{name_std}/companies/", tag: tagAttributes, summary: "Type of an attribute of companies", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
+	add(endpoint{method: get, path: "/events/", tag: tagEvents, summary: "Events and product events of all contacts, the last one to be recorded first", params: []string{"limit", "cursor", "page"}, answer: "EventPage", notFound: true})
+	add(endpoint{method: get, path: "/events/{id}/", tag: tagEvents, summary: "One event or product event", params: []string{"event_id"}, answer: "Event", notFound: true})
 	add(endpoint{method: post, path: "/events/", tag: tagEvents, summary: "Record an event", body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
-	add(endpoint{method: post, path: "/products-by-id/{custom_id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product", params: []string{"product_custom_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
+	add(endpoint{method: post, path: "/products/{id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product, by id", params: []string{"product_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
+	add(endpoint{method: post, path: "/products-by-id/{custom_id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product, by custom id", note: "A product that is not there is made.", params: []string{"product_custom_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
 	add(endpoint{method: post, path: "/site-views/", tag: tagEvents, summary: "Record a page view", body: "SiteView", status: http.StatusCreated, answer: "Anything"})
 	for _, x := range []struct{ path, id, tag, one, many, answer, note string }{
 		{"/lists/", "list_id", tagLists, "list", "lists", "List", ""},

@@ -14,17 +14,51 @@ import (
 )
 
 // This file owns what clients tell that contacts did: events, product events and page
-// views. Reading them back is in rest_contacts.go.
+// views, and the events of all contacts as they are read back. Those of one contact are in
+// rest_timeline.go.
 //
 // Decisions
 //
 //   - A product event is kept as what its contact did, with product_id in its data, as
-//     the widget's are. There are no products by themselves, so none has an internal id
-//     and /products/:id/ does not exist.
+//     the widget's are. By its own id a product need not be there: the event makes it.
 //   - When something happened is told in Unix seconds, as documented, or milliseconds,
 //     or as a date and time. No time, 0, and .NET's year 1 are now; so is what lies
 //     ahead, since a clock that is wrong must not make a contact the last one seen.
 //   - A page view of a visitor key that nobody has makes a visitor, as in a browser.
+
+// workspaceEvents answers GET /events/ with the events of all contacts, of both kinds,
+// the last one to be told first.
+func (s *Server) workspaceEvents(r *request) error {
+	ctx := r.Request().Context()
+	rows, p, err := keyset[gateway.Event]{
+		list: listEvents, id: func(e gateway.Event) int64 { return e.ID }, forth: true,
+		before: func(before int64, limit int) ([]gateway.Event, error) {
+			return s.reader.WorkspaceEvents(ctx, r.workspace.ID, before, limit)
+		},
+	}.read(s, r)
+	if err != nil {
+		return err
+	}
+	p.countFiltered(len(rows))
+	p.Results = make([]any, len(rows))
+	for i := range rows {
+		p.Results[i] = eventShape(r.version, &rows[i])
+	}
+	return writeJSON(r, http.StatusOK, p)
+}
+
+// event answers GET /events/:id/ with the event of either kind that has the id.
+func (s *Server) event(r *request) error {
+	id, err := parseID(strings.TrimRight(r.pathID(), "/"))
+	if err != nil {
+		return err
+	}
+	e, err := s.reader.Event(r.Request().Context(), r.workspace.ID, id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(r, http.StatusOK, eventShape(r.version, &e))
+}
 
 // eventCreated is the answer to an event.
 type eventCreated struct {
@@ -156,12 +190,35 @@ var productEventTypes = []string{
 	"detail", "add", "remove", "checkout", "checkout option", "refund", "promo click",
 }
 
-// createProductEvent answers POST /products-by-id/:custom_id/product_event/.
-func createProductEvent(r *request) (operation, error) {
+// createProductEventByCustomID answers POST /products-by-id/:custom_id/product_event/.
+func createProductEventByCustomID(r *request) (operation, error) {
 	product := strings.TrimRight(r.pathID(), "/")
 	if product == "" || len(product) > gateway.MaxID {
 		return nil, errNotFound
 	}
+	return addProductEvent(r, func(e *gateway.Editor, contact gateway.ContactID, o occurrence) (int64, error) {
+		data, err := withProduct(product, o.data)
+		if err != nil {
+			return 0, err
+		}
+		id, _, err := e.AddEvent(contact, gateway.EventProduct, o.name, data, o.at)
+		return id, err
+	})
+}
+
+// createProductEvent answers POST /products/:id/product_event/.
+func createProductEvent(r *request) (operation, error) {
+	product, err := parseID(strings.TrimRight(r.pathID(), "/"))
+	if err != nil {
+		return nil, err
+	}
+	return addProductEvent(r, func(e *gateway.Editor, contact gateway.ContactID, o occurrence) (int64, error) {
+		id, _, err := e.AddProductEvent(contact, gateway.RecordID(product), o.name, o.data, o.at)
+		return id, err
+	})
+}
+
+func addProductEvent(r *request, add func(e *gateway.Editor, contact gateway.ContactID, o occurrence) (int64, error)) (operation, error) {
 	f, err := r.fields()
 	if err != nil {
 		return nil, err
@@ -177,15 +234,12 @@ func createProductEvent(r *request) (operation, error) {
 	if o.name = strings.ToLower(o.name); !slices.Contains(productEventTypes, o.name) {
 		return nil, invalid("event_type", noChoice(o.name))
 	}
-	if o.data, err = withProduct(product, o.data); err != nil {
-		return nil, err
-	}
 	return func(e *gateway.Editor) (answer, error) {
 		contact, err := who.find(e)
 		if err != nil {
 			return answer{}, err
 		}
-		id, _, err := e.AddEvent(contact, gateway.EventProduct, o.name, o.data, o.at)
+		id, err := add(e, contact, o)
 		return answer{status: http.StatusCreated, body: struct {
 			ID int64 `json:"id"`
 		}{id}}, err
@@ -261,7 +315,7 @@ func createSiteView(r *request) (operation, error) {
 		if err == nil && stored.URL == "" && stored.Path == "" {
 			err = invalid("page_domain", "Enter a valid URL.")
 		}
-		return answer{status: http.StatusCreated, body: pageViewShape(&stored)}, err
+		return answer{status: http.StatusCreated, body: pageViewOf(&stored)}, err
 	}, nil
 }
 

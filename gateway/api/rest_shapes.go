@@ -274,25 +274,7 @@ func (sh *shaper) company(v *gateway.CompanyView) any {
 	return extended{o, append(b.rest(companyV2Fields, true), count)}
 }
 
-// event is ours: the record has no event as it is read back.
-// client_user is the visitor key under which it was seen, named as on the way
-// in (contract, section 6).
-type event struct {
-	Name       string  `json:"name"`
-	Timestamp  stamp   `json:"timestamp"`
-	Data       raw     `json:"data"`
-	ClientUser *string `json:"client_user"`
-}
-
-func eventShape(e *gateway.Event) any {
-	data := raw("{}")
-	if e.Data != "" {
-		data = raw(e.Data)
-	}
-	return event{e.Name, stamp(e.At), data, orNull(e.Key)}
-}
-
-// pageView is a page view as it is read back, in the words of POST /site-views/
+// pageView is a page view in the words of POST /site-views/
 // with title and referrer behind.
 type pageView struct {
 	ClientUser *string `json:"client_user"`
@@ -303,7 +285,7 @@ type pageView struct {
 	Referrer   *string `json:"referrer"`
 }
 
-func pageViewShape(v *gateway.PageView) any {
+func pageViewOf(v *gateway.PageView) pageView {
 	return pageView{orNull(v.Key), v.URL, v.Path, stamp(v.At), orNull(v.Title), orNull(v.Referrer)}
 }
 
@@ -439,14 +421,23 @@ func (b *bag) attributes() []attributeV1 {
 	out := []attributeV1{}
 	for _, a := range b.attrs {
 		if d := b.defs[a.Name]; d != nil {
-			out = append(out, attributeV1{d.Name, raw(a.Value.Raw), d.Description, d.ID, d.Label, valueType(d.Type)})
+			out = append(out, attributeV1{d.Name, raw(a.Value.Raw), d.Description, d.ID, d.Label, valueTypeOf(d)})
 		}
 	}
 	return out
 }
 
+// valueTypeOf is the type of a custom attribute in the vendor's words.
+func valueTypeOf(d *gateway.AttributeDef) string {
+	if d.Integer {
+		return "integer"
+	}
+	return valueType(d.Type)
+}
+
 // valueType is the type in the vendor's words (contract, section 6). Numbers
-// are of one type here, so all of them are floats there.
+// are of one type here, so all of them are floats there, but for those that were
+// defined as integers (valueTypeOf).
 func valueType(t gateway.Type) string {
 	switch t {
 	case gateway.TypeNumber:

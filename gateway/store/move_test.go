@@ -34,6 +34,13 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 	if err := s.AddAgent(ctx, gateway.Agent{WorkspaceID: w, Email: "a@b.test", PasswordHash: "$argon2id$", Role: gateway.RoleOwner, CreatedAt: at}); err != nil {
 		t.Fatal(err)
 	}
+	agents := gateway.NewAgents(s, func() time.Time { return at })
+	if _, err := agents.Invite(ctx, "a@b.test", w, "new@b.test", gateway.RoleViewer); err != nil {
+		t.Fatal(err)
+	}
+	if err := agents.PutSession(ctx, gateway.Session{Token: gateway.HashToken("t"), Data: []byte{0, 1}, ExpiresAt: at}); err != nil {
+		t.Fatal(err)
+	}
 	err = s.Update(ctx, func(tx gateway.Tx) error {
 		firstContact, err := tx.NextIDs(gateway.IDContact, n)
 		if err != nil {
@@ -43,13 +50,16 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 		if err != nil {
 			return err
 		}
-		def, err := tx.NextIDs(gateway.IDAttribute, 1)
+		def, err := tx.NextIDs(gateway.IDAttribute, 3)
 		if err != nil {
 			return err
 		}
 		c := &gateway.Changes{
-			NewDefs: []gateway.AttributeDef{{ID: gateway.AttributeID(def), WorkspaceID: w, Entity: gateway.EntityContact, Name: "plan", Label: "Plan", Type: gateway.TypeText, Description: "what they pay", CreatedAt: at}},
-			Visits:  3, VisitsAt: at,
+			NewDefs: []gateway.AttributeDef{{ID: gateway.AttributeID(def), WorkspaceID: w, Entity: gateway.EntityContact, Name: "plan", Label: "Plan", Type: gateway.TypeText, Description: "what they pay", CreatedAt: at},
+				{ID: gateway.AttributeID(def + 1), WorkspaceID: w, Entity: gateway.EntityProduct, Name: "size", Label: "Size", Type: gateway.TypeList, Choices: []string{"S", "\"L\""}, Multiple: true, CreatedAt: at}},
+			NewRecords: []*gateway.Record{{ID: 1, WorkspaceID: w, Entity: gateway.EntityProduct, CustomID: "p1", Name: "Mug ✓", CreatedAt: at, UpdatedAt: at, Attributes: gateway.Attributes{{Name: "price", Value: gateway.NumberValue(9.5)}}},
+				{ID: 2, WorkspaceID: w, Entity: gateway.EntityDeal, CreatedAt: at, UpdatedAt: at}},
+			Visits: 3, VisitsAt: at,
 			Quarantine: []gateway.Quarantined{{At: at, Body: []byte{0, 0xff, '{', '\n'}, Reason: "odd"}},
 		}
 		for i := range 3 {
@@ -102,7 +112,14 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 		if err := furnishLists(tx, w, gateway.ContactID(firstContact), at); err != nil {
 			return err
 		}
-		if err := tx.KeepAnswer(w, gateway.KeptAnswer{Key: "k", Request: [32]byte{0, 1, 0xff}, Status: 201, ContactID: 1, CompanyID: 2, Body: "{\"a\":\n}", At: at}, at); err != nil {
+		if err := tx.KeepAnswer(w, gateway.KeptAnswer{Key: "k", Request: [32]byte{0, 1, 0xff}, Status: 201, Entity: gateway.EntityContact, SubjectID: 1, Body: "{\"a\":\n}", At: at}, at); err != nil {
+			return err
+		}
+		gone := gateway.AttributeDef{ID: gateway.AttributeID(def + 2), WorkspaceID: w, Entity: gateway.EntityDeal, Name: "gone", Type: gateway.TypeText}
+		if err := tx.Save(w, &gateway.Changes{NewDefs: []gateway.AttributeDef{gone}}); err != nil {
+			return err
+		}
+		if err := tx.DropAttribute(w, gone); err != nil {
 			return err
 		}
 		if _, err := tx.AddJob(gateway.Job{WorkspaceID: w, Kind: gateway.JobAssign, State: gateway.JobDone, Done: 3, Total: 4, Detail: `{"a":"\""}`, StartedAt: at, UpdatedAt: at, By: "łódź"}); err != nil {
@@ -274,7 +291,7 @@ func TestImportDamaged(t *testing.T) {
 		{"empty", "", "ends here"},
 		{"something else", "{\"a\":1}\n", "not an export"},
 		{"no JSON", "PK\x03\x04\n", "not what belongs here"},
-		{"another format", strings.Replace(text, `"format":3`, `"format":4`, 1), "format 4"},
+		{"another format", strings.Replace(text, `"format":3`, `"format":2`, 1), "format 2"},
 		{"cut in a row", text[:len(text)/2], "before its end"},
 		{"cut after a table", text[:strings.Index(text, `{"table":"contacts"`)], "before its end"},
 		{"without the last line", strings.TrimSuffix(text, "{\"civgate\":\"end\"}\n"), "before its end"},

@@ -138,6 +138,7 @@ func fillPostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, n int) {
 			}
 			c.PageViews = append(c.PageViews, gateway.PageView{ContactID: x.ID, At: moment(i + 1)})
 			c.Events = append(c.Events, gateway.Event{ContactID: x.ID, At: moment(i + 1)})
+			c.NewRecords = append(c.NewRecords, &gateway.Record{ID: gateway.RecordID(x.ID), Entity: gateway.EntityProduct, CustomID: fmt.Sprint("p", i)})
 			ids[i][0], ids[i][1], ids[i][2] = byte(i>>8), byte(i), byte(w)
 		}
 		if _, err := tx.ClaimMessages(w, ids, moment(1)); err != nil {
@@ -192,11 +193,11 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 	one("contacts", err)
 	_, err = s.VisitorKeys(ctx, w, c, 9)
 	one("keys", err)
-	_, err = s.PageViews(ctx, w, c, 9)
+	_, err = s.PageViews(ctx, w, c, gateway.HistoryQuery{Limit: 9})
 	one("page views", err)
-	_, err = s.Events(ctx, w, c, 9)
+	_, err = s.Events(ctx, w, c, gateway.HistoryQuery{Limit: 9})
 	one("events", err)
-	_, err = s.Merges(ctx, w, c, 9)
+	_, err = s.Merges(ctx, w, c, gateway.HistoryQuery{Limit: 9})
 	one("merges", err)
 	_, err = s.Company(ctx, w, 17)
 	one("company", err)
@@ -204,6 +205,12 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 	one("company by custom id", err)
 	_, err = s.Companies(ctx, w, math.MaxInt32, 20)
 	one("companies", err)
+	_, err = s.Record(ctx, w, gateway.EntityProduct, 17)
+	one("product", err)
+	_, err = s.RecordByCustomID(ctx, w, gateway.RecordKey{Entity: gateway.EntityProduct, CustomID: "p7"})
+	one("product by custom id", err)
+	_, err = s.Records(ctx, w, gateway.EntityProduct, 2000, 20)
+	one("products", err)
 	_, err = s.InboxPosition(ctx, "n1")
 	one("position", err)
 	_, err = s.APIKey(ctx, gateway.KeyWidget, "none")
@@ -302,6 +309,13 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 			if err != nil {
 				return err
 			}
+			refsOfProducts := gateway.Refs{RecordIDs: []gateway.RecordID{3, 4}}
+			for i := range 70 {
+				refsOfProducts.RecordKeys = append(refsOfProducts.RecordKeys, gateway.RecordKey{Entity: gateway.EntityProduct, CustomID: fmt.Sprint("p", 10*i)})
+			}
+			if _, err := tx.Load(w, refsOfProducts); err != nil {
+				return err
+			}
 			if _, err := tx.ContactKeys(w, c); err != nil {
 				return err
 			}
@@ -317,6 +331,9 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 		},
 		func(tx gateway.Tx) error {
 			return tx.Save(w, &gateway.Changes{Contacts: []*gateway.Contact{{ID: c, CustomID: fmt.Sprint("changed", round)}}})
+		},
+		func(tx gateway.Tx) error {
+			return tx.Save(w, &gateway.Changes{Records: []*gateway.Record{{ID: 1 << 50, Entity: gateway.EntityDeal}}, FreedRecords: []gateway.RecordID{1 << 50}})
 		},
 		func(tx gateway.Tx) error {
 			return tx.Save(w, &gateway.Changes{Companies: []*gateway.Company{{ID: 17, CustomID: "c-changed"}}})
