@@ -148,7 +148,7 @@ func (r *reader) Workspaces(ctx context.Context) (all []gateway.Workspace, err e
 	return all, err
 }
 
-func scanWorkspace(rows *sql.Rows) (*gateway.Workspace, error) {
+func scanWorkspace(rows scanner) (*gateway.Workspace, error) {
 	var w gateway.Workspace
 	var settings string
 	var created int64
