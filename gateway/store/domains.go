@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -190,26 +191,39 @@ func (r *reader) CompaniesByDomain(ctx context.Context, w gateway.WorkspaceID, d
 	domains = slices.DeleteFunc(named(domains), func(d string) bool { _, ok := gateway.NormalizeDomain(d); return !ok })
 	err = r.view(ctx, "companies by domain", func(tx *sql.Tx) error {
 		for part := range slices.Chunk(domains, chunk) {
-			found := map[string]int{}
 			err := query(ctx, tx, func(rows *sql.Rows) error {
 				var d gateway.DomainCompany
-				if err := rows.Scan(&d.Domain, &d.CompanyID, &d.Listed, &d.Name); err != nil {
-					return err
-				}
-				if found[d.Domain]++; found[d.Domain] <= foundByDomain {
-					all = append(all, d)
-				}
-				return nil
+				err := rows.Scan(&d.Domain, &d.CompanyID, &d.Listed, &d.Name)
+				all = append(all, d)
+				return err
 			}, `WITH `+wantedDomains(len(part))+` SELECT d.domain, d.company_id, d.listed, c.name FROM wanted w CROSS JOIN company_domains d CROSS JOIN companies c
-				WHERE d.workspace_id = w.workspace_id AND d.domain = w.domain AND c.workspace_id = d.workspace_id AND c.id = d.company_id
-				ORDER BY d.domain, d.listed DESC, d.company_id`, params(w, part)...)
+				WHERE d.workspace_id = w.workspace_id AND d.domain = w.domain AND c.workspace_id = d.workspace_id AND c.id = d.company_id`, params(w, part)...)
 			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	return all, err
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b gateway.DomainCompany) int {
+		if c := strings.Compare(a.Domain, b.Domain); c != 0 || a.Listed == b.Listed {
+			return cmp.Or(c, cmp.Compare(a.CompanyID, b.CompanyID))
+		}
+		if a.Listed {
+			return -1
+		}
+		return 1
+	})
+	domain, n := "", 0
+	return slices.DeleteFunc(all, func(d gateway.DomainCompany) bool {
+		if d.Domain != domain {
+			domain, n = d.Domain, 0
+		}
+		n++
+		return n > foundByDomain
+	}), nil
 }
 
 // wantedDomains is wanted for n domains: rows of workspace_id and domain.
