@@ -198,11 +198,11 @@ type Refs struct {
 	CompanyCustomIDs []string
 	CompanyIDs       []CompanyID
 	CompanyNames     []string
-	// CompanyDomains are domains by which companies are found (CompanyDomains).
-	CompanyDomains []string
 	// Records by id, or by what names them.
 	RecordIDs  []RecordID
 	RecordKeys []RecordKey
+	// CompanyDomains are domains by which companies are found (CompanyDomains).
+	CompanyDomains []string
 	// Defs asks for all attribute definitions of the workspace.
 	Defs bool
 }
