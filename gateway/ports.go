@@ -295,12 +295,17 @@ type Reader interface {
 	CountContacts(ctx context.Context, w WorkspaceID) (int64, error)
 	// VisitorKeys of a contact, newest first.
 	VisitorKeys(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]VisitorKey, error)
-	// PageViews and Events of a contact and of those merged into it, newest
-	// first.
-	PageViews(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]PageView, error)
-	Events(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]Event, error)
-	// Merges in which a contact took part, newest first.
-	Merges(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]Merge, error)
+	// PageViews and Events of a contact and of those merged into it, newest first.
+	// Each names the contact that it was written with.
+	PageViews(ctx context.Context, w WorkspaceID, id ContactID, q HistoryQuery) ([]PageView, error)
+	Events(ctx context.Context, w WorkspaceID, id ContactID, q HistoryQuery) ([]Event, error)
+	// Merges in which a contact, or one merged into it, took part, newest first.
+	Merges(ctx context.Context, w WorkspaceID, id ContactID, q HistoryQuery) ([]Merge, error)
+	// Event finds an event by its id.
+	Event(ctx context.Context, w WorkspaceID, id int64) (Event, error)
+	// WorkspaceEvents lists the events of all contacts, the last one to be stored
+	// first; before is the id behind which the page starts (0: from the start).
+	WorkspaceEvents(ctx context.Context, w WorkspaceID, before int64, limit int) ([]Event, error)
 
 	Company(ctx context.Context, w WorkspaceID, id CompanyID) (*CompanyView, error)
 	CompanyByCustomID(ctx context.Context, w WorkspaceID, customID string) (*CompanyView, error)
@@ -357,6 +362,17 @@ type CompanyView struct {
 	Employees      []ContactID // the newest MaxEmployees, newest first
 }
 
+// HistoryQuery asks for a page of what a contact did: by At and then by ID, the
+// highest first, so that a page stays where it is while more is written.
+type HistoryQuery struct {
+	Kind EventKind // of events: of this kind only; "" for both
+	// BeforeAt and BeforeID are those of the last entry of the page before; zero for
+	// the first page.
+	BeforeAt time.Time
+	BeforeID int64
+	Limit    int
+}
+
 // MemberQuery asks for a page of a company's members.
 type MemberQuery struct {
 	Former bool // those that have ended, else the current ones
@@ -387,9 +403,11 @@ type Query struct {
 type Condition struct {
 	// Field is the name of an attribute, standard or custom (StandardName), or one of
 	// id, custom_id, email, name, created_at, updated_at; of contacts also key (any
-	// of their visitor keys) and list (the id of a list that they are in, with OpEqual). Whoever builds a condition need not know whether there
+	// of their visitor keys), list (the id of a list that they are in, with OpEqual), and
+	// first_seen, last_seen and page_views of their Activity. Whoever builds a condition need not know whether there
 	// is such an attribute: who lacks it, or has a value of another type, doesn't meet
-	// the condition.
+	// the condition. Contacts that lack gender or status are of that which they are
+	// shown with (GenderUnknown, StatusUser).
 	Field string
 	Op    Op
 	// Value is what to compare with: a text for the operators of texts; of the

@@ -49,7 +49,7 @@ const (
 
 var tags = []string{tagContacts, tagCompanies, tagEmployees, tagTags, tagAttributes, tagEvents, tagLists, tagSegments, tagRecords, tagBulk}
 
-const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes."
+const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes, and of the fields that a contact or company shows besides. search=created_at|updated_at, of contacts also first_seen, last_seen and last_contacted, with min and max in Unix seconds: when that happened."
 
 // endpoints are all methods of all paths. A test compares them with the routes.
 func endpoints() []endpoint {
@@ -78,9 +78,13 @@ func endpoints() []endpoint {
 		one(patch, "", tagContacts, "Change a contact", "ContactInput", "Contact")
 		add(endpoint{method: del, path: kind.path, tag: tagContacts, summary: "Delete a contact and all that is theirs, " + kind.by, params: id, status: http.StatusNoContent, notFound: true})
 		attributesAndTags(one, tagContacts, "ContactInput")
-		for _, list := range [][2]string{{"events/", "Custom events of a contact"}, {"product_events/", "Product events of a contact"}, {"ping_hits/", "Page views of a contact"}} {
-			add(endpoint{method: get, path: kind.path + list[0], tag: tagEvents, summary: list[1] + ", newest first, " + kind.by, params: append(id, "limit", "page"), answer: "Page", notFound: true})
+		for _, list := range [][3]string{
+			{"events/", "Custom events of a contact", "EventPage"}, {"product_events/", "Product events of a contact", "EventPage"},
+			{"ping_hits/", "Page views of a contact", "PageViewPage"}, {"timeline/", "Page views, events, product events and merges of a contact", "TimelinePage"},
+		} {
+			add(endpoint{method: get, path: kind.path + list[0], tag: tagEvents, summary: list[1] + ", newest first, " + kind.by, params: append(id, "limit", "cursor", "page"), answer: list[2], notFound: true})
 		}
+		add(endpoint{method: get, path: kind.path + "emails/", tag: tagEvents, summary: "E-mails to a contact: none is ever sent, " + kind.by, params: id, answer: "Page", notFound: true})
 		add(endpoint{method: post, path: kind.path + "events/", tag: tagEvents, summary: "Record an event, " + kind.by, params: id, body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
 		one(post, "add_to_list/", tagLists, "Put a contact into a list", "ListRef", "List")
 		one(post, "remove_from_list/", tagLists, "Take a contact out of a list", "ListRef", "")
@@ -154,6 +158,8 @@ func endpoints() []endpoint {
 	}
 	add(endpoint{method: get, path: "/attribute-type/{name_std}/users/", tag: tagAttributes, summary: "Type of an attribute of contacts", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
 	add(endpoint{method: get, path: "/attribute-type/{name_std}/companies/", tag: tagAttributes, summary: "Type of an attribute of companies", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
+	add(endpoint{method: get, path: "/events/", tag: tagEvents, summary: "Events and product events of all contacts, the last one to be recorded first", params: []string{"limit", "cursor", "page"}, answer: "EventPage", notFound: true})
+	add(endpoint{method: get, path: "/events/{id}/", tag: tagEvents, summary: "One event or product event", params: []string{"event_id"}, answer: "Event", notFound: true})
 	add(endpoint{method: post, path: "/events/", tag: tagEvents, summary: "Record an event", body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
 	add(endpoint{method: post, path: "/products/{id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product, by id", params: []string{"product_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
 	add(endpoint{method: post, path: "/products-by-id/{custom_id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product, by custom id", note: "A product that is not there is made.", params: []string{"product_custom_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})

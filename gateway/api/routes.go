@@ -31,7 +31,9 @@ func (s *Server) resources() []resource {
 		return append(theContacts.resources(path, at, s.contact(find)),
 			resource{path + "/events", methods{get: s.events(find), post: createEventOf(at)}},
 			resource{path + "/product_events", methods{get: s.productEvents(find)}},
-			resource{path + "/ping_hits", methods{get: s.pageViews(find)}})
+			resource{path + "/ping_hits", methods{get: s.pageViews(find)}},
+			resource{path + "/timeline", methods{get: s.timeline(find)}},
+			resource{path + "/emails", methods{get: s.emails(find)}})
 	}
 	// many is what is done to several contacts, named by one kind of id.
 	many := func(path string, find contactRef) []resource {

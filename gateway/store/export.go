@@ -64,7 +64,7 @@ var exportTables = []exportTable{
 	{"attribute_drops", exportColumns("workspace_id:i dropped:i")},
 	{"companies", exportColumns("workspace_id:i id:i custom_id:t name:t attributes:t employees:i created_at:i updated_at:i")},
 	{"records", exportColumns("workspace_id:i id:i entity:t key:t name:t attributes:t created_at:i updated_at:i")},
-	{"contacts", exportColumns("workspace_id:i id:i custom_id:t email:t email_key:t name:t phone_number:t status:t attributes:t visitor_key:t fingerprint:i last_ip:t created_at:i updated_at:i merged_into:i")},
+	{"contacts", exportColumns("workspace_id:i id:i custom_id:t email:t email_key:t name:t phone_number:t status:t attributes:t visitor_key:t fingerprint:i last_ip:t created_at:i updated_at:i merged_into:i unseen_at:i")},
 	{"visitor_keys", exportColumns("workspace_id:i contact_id:i created_at:i key:t")},
 	{"memberships", exportColumns("workspace_id:i contact_id:i company_id:i until:i since:i source:t is_primary:b made_by:t")},
 	{"tags", exportColumns("workspace_id:i id:i name:t created_at:i")},

@@ -98,7 +98,7 @@ func TestNoScans(t *testing.T) {
 	rec := &recorder{driver: s.reader.db.Driver(), dsn: sqliteDSN(path), queries: map[string]int{}}
 	db := sql.OpenDB(rec)
 	defer db.Close()
-	r := &Store{reader: reader{db: db}, writer: s.writer}
+	r := &Store{reader: reader{db: db, spans: s.reader.spans}, writer: s.writer}
 	calls := map[string]func() error{
 		"Ping":           func() error { return r.Ping(ctx) },
 		"InboxPosition":  func() error { _, err := r.InboxPosition(ctx, "n"); return err },
@@ -119,9 +119,9 @@ func TestNoScans(t *testing.T) {
 		"Contacts":          func() error { _, err := r.Contacts(ctx, w, 0, rows); return err },
 		"CountContacts":     func() error { _, err := r.CountContacts(ctx, w); return err },
 		"VisitorKeys":       func() error { _, err := r.VisitorKeys(ctx, w, 1, rows); return err },
-		"PageViews":         func() error { _, err := r.PageViews(ctx, w, 1, rows); return err },
-		"Events":            func() error { _, err := r.Events(ctx, w, 1, rows); return err },
-		"Merges":            func() error { _, err := r.Merges(ctx, w, 1, rows); return err },
+		"PageViews":         func() error { _, err := r.PageViews(ctx, w, 1, gateway.HistoryQuery{Limit: rows}); return err },
+		"Events":            func() error { _, err := r.Events(ctx, w, 1, gateway.HistoryQuery{Limit: rows}); return err },
+		"Merges":            func() error { _, err := r.Merges(ctx, w, 1, gateway.HistoryQuery{Limit: rows}); return err },
 		"Company":           func() error { _, err := r.Company(ctx, w, 1); return err },
 		"CompanyByCustomID": func() error { _, err := r.CompanyByCustomID(ctx, w, "c1"); return err },
 		"Companies":         func() error { _, err := r.Companies(ctx, w, 0, rows); return err },
