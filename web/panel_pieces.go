@@ -159,6 +159,7 @@ type column struct {
 	Numeric bool
 	Href    string
 	Sorted  string
+	Wide    bool // it is left out on narrow screens; its cells are of the class wide
 	Hidden  bool // the label is for screen readers only
 }
 

@@ -30,6 +30,7 @@ type stack struct {
 	t         *testing.T
 	base      string // http://127.0.0.1:port
 	gateway   *gateway.Gateway
+	store     *store.Store
 	workspace gateway.WorkspaceID
 	stop      func() // ends the streams, as the server's shutdown does; once
 
@@ -87,7 +88,7 @@ func newStackOf(t *testing.T, d web.Demo, settings gateway.Settings) *stack {
 		t.Fatal(err)
 	}
 	s := &stack{
-		t: t, base: "http://" + listener.Addr().String(), gateway: gw, workspace: workspace,
+		t: t, base: "http://" + listener.Addr().String(), gateway: gw, store: data, workspace: workspace,
 		stop:  sync.OnceFunc(func() { close(done) }),
 		conns: make(map[net.Conn]bool),
 	}

@@ -619,6 +619,7 @@ func (a *app) welcome() string {
 	if cfg.Demo {
 		text += "  Open the demo:   " + origin + "/demo\n"
 	}
+	text += "  Panel:           " + origin + "/panel (an agent for it: civgate agent add " + fmt.Sprint(int64(a.first.id)) + " you@example.com --role owner)\n"
 	text += "  Health:          " + origin + "/healthz\n"
 	switch {
 	case a.first.fresh:

@@ -33,6 +33,10 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 	}{
 		{"workspaces and keys", testWorkspaces},
 		{"agents", testAgents},
+		{"agents and owners", testAgentLife},
+		{"invitations", testInvitations},
+		{"sessions", testSessions},
+		{"audit log", testAudit},
 		{"settings round trip", testSettings},
 		{"empty store", testEmpty},
 		{"contact round trip", testContactRoundTrip},

@@ -181,6 +181,15 @@
     }
   });
 
+  // Enter goes to the marked result; without one the search has a page of its own.
+  document.addEventListener('submit', (e) => {
+    const input = e.target.matches('.search') && $('input', e.target), list = input && listOf(input);
+    const option = list && !list.hidden && $('[aria-selected]', list);
+    if (!option) return;
+    e.preventDefault();
+    take(input, option);
+  });
+
   // Keyboard on the page: / and Ctrl-K search; j, k, Enter and x in tables.
   document.addEventListener('keydown', (e) => {
     if ((e.ctrlKey || e.metaKey) && e.key === 'k' || e.key === '/' && !typing(e) && !e.ctrlKey && !e.metaKey && !e.altKey) {
