@@ -73,6 +73,7 @@ var exportTables = []exportTable{
 	{"kept_answers", exportColumns("workspace_id:i key:t request:x status:i contact_id:i company_id:i body:t kept_at:i")},
 	{"visits", exportColumns("workspace_id:i day:i count:i")},
 	{"quarantine", exportColumns("workspace_id:i id:i at:i body:x reason:t")},
+	{"inspections", exportColumns("workspace_id:i id:i at:i node:t verdict:t code:t contact_id:i detail:t")},
 	{"inbox_positions", exportColumns("node:t seq:i")},
 }
 

@@ -92,6 +92,11 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 		if err := tx.KeepAnswer(w, gateway.KeptAnswer{Key: "k", Request: [32]byte{0, 1, 0xff}, Status: 201, ContactID: 1, CompanyID: 2, Body: "{\"a\":\n}", At: at}, at); err != nil {
 			return err
 		}
+		if err := tx.AddInspections(w, []*gateway.Inspection{
+			{At: at, Node: "n", Verdict: gateway.VerdictAccepted, ContactID: gateway.ContactID(firstContact), Detail: gateway.InspectionDetail{Payload: "{\"a\":\n}"}},
+		}, 10); err != nil {
+			return err
+		}
 		return tx.SetInboxPosition("local", 77)
 	})
 	if err != nil {

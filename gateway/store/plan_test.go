@@ -91,6 +91,12 @@ func TestNoScans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	err = s.Update(ctx, func(tx gateway.Tx) error {
+		return tx.AddInspections(w, []*gateway.Inspection{{Verdict: gateway.VerdictAccepted, ContactID: 2}}, 10)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	rec := &recorder{driver: s.reader.db.Driver(), dsn: sqliteDSN(path), queries: map[string]int{}}
 	db := sql.OpenDB(rec)
@@ -137,6 +143,11 @@ func TestNoScans(t *testing.T) {
 			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{{Field: "name", Op: gateway.OpContains, Value: gateway.TextValue("")}}})
 			return err
 		},
+		"Inspections": func() error {
+			_, err := r.Inspections(ctx, w, gateway.InspectionQuery{Verdict: gateway.VerdictAccepted, Contact: 1, Before: 9, After: 1, Limit: rows})
+			return err
+		},
+		"Inspection":     func() error { _, err := r.Inspection(ctx, w, 1); return err },
 		"CountCompanies": func() error { _, err := r.CountCompanies(ctx, w); return err },
 		"Visits":         func() error { _, err := r.Visits(ctx, w); return err },
 		"Quarantine":     func() error { _, err := r.Quarantine(ctx, w, rows); return err },

@@ -32,6 +32,8 @@ var (
 		deleteOf("events", "contact_id"),
 		deleteOf("memberships", "contact_id"),
 		deleteOf("visitor_keys", "contact_id"),
+		"UPDATE inspections AS t SET contact_id = 0, detail = '" + deletedDetail + "' FROM " + given("id bigint") +
+			" WHERE t.workspace_id = u.workspace_id AND t.contact_id = u.id",
 		deleteOf("merges", "winner_id"),
 		deleteOf("merges", "loser_id"),
 		deleteOf("contacts", "id"),

@@ -95,6 +95,7 @@ var (
 		`DELETE FROM identifiers WHERE value IN (SELECT key FROM visitor_keys WHERE contact_id = ? AND workspace_id = ?) AND kind = 0 AND slot = 0 AND workspace_id = ?2`,
 		`DELETE FROM visitor_keys WHERE contact_id = ? AND workspace_id = ?`,
 		`DELETE FROM memberships WHERE contact_id = ? AND workspace_id = ?`,
+		`UPDATE inspections SET contact_id = 0, detail = '` + deletedDetail + `' WHERE id IN (SELECT id FROM inspections WHERE contact_id = ? AND workspace_id = ?) AND workspace_id = ?2`,
 		`DELETE FROM merges WHERE winner_id = ? AND workspace_id = ?`,
 		`DELETE FROM merges WHERE loser_id = ? AND workspace_id = ?`,
 		`DELETE FROM contacts WHERE id = ? AND workspace_id = ?`,

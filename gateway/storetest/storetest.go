@@ -85,6 +85,8 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"names of events after a rollback", testEventNamesRollback},
 		{"names of events at once", testEventNamesAtOnce},
 		{"kept answers", testKeptAnswers},
+		{"inspections", testInspections},
+		{"inspections kept", testInspectionsKept},
 		{"life", testLife},
 	} {
 		t.Run(c.name, func(t *testing.T) {
