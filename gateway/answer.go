@@ -12,9 +12,9 @@ type KeptAnswer struct {
 	Key     string
 	Request [sha256.Size]byte // tells whether it is the same request
 	Status  int
-	// ContactID or CompanyID is whose view the body is, if it is one.
-	ContactID ContactID
-	CompanyID CompanyID
+	// Entity and SubjectID are whose view the body is, if it is one.
+	Entity    Entity
+	SubjectID int64
 	// Body is the text of the answer, "" if it had none, or if it is a view that was
 	// not made yet: a process may end between the commit and the answer.
 	Body string

@@ -196,7 +196,7 @@ type outcome struct {
 	refs    []Ref
 	ids     []Identity
 	gone    map[WorkspaceID][]ContactID
-	oldDefs map[WorkspaceID]defSet
+	oldDefs map[WorkspaceID]definitions
 	newDefs map[WorkspaceID]map[DefKey]*AttributeDef
 	seen    map[WorkspaceID]*observation
 }
@@ -235,7 +235,7 @@ func (s *shard) apply(ctx context.Context, entries []*Entry) (err error) {
 	err = g.store.Update(ctx, func(tx Tx) error {
 		out = outcome{
 			gone:    make(map[WorkspaceID][]ContactID),
-			oldDefs: make(map[WorkspaceID]defSet),
+			oldDefs: make(map[WorkspaceID]definitions),
 			newDefs: make(map[WorkspaceID]map[DefKey]*AttributeDef),
 			seen:    make(map[WorkspaceID]*observation, len(groups)),
 		}
@@ -342,7 +342,11 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 	if len(entries) == 0 {
 		return nil
 	}
-	known, err := g.lookUp(ctx, tx, w, entries)
+	defs, err := g.attributeDefs(ctx, w)
+	if err != nil {
+		return err
+	}
+	known, err := g.lookUp(ctx, tx, w, entries, defs.dropped)
 	if err != nil {
 		return err
 	}
@@ -356,12 +360,9 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 			slow++
 		}
 	}
-	defs, err := g.attributeDefs(ctx, w)
-	if err != nil {
-		return err
-	}
+	products := productsOf(entries, &refs)
 	ws := newWorkset(tx, gr.workspace, defs, slow)
-	if slow > 0 {
+	if slow > 0 || len(products) > 0 {
 		if err := ws.load(refs); err != nil {
 			return fmt.Errorf("load %d payloads' state: %w", slow, err)
 		}
@@ -398,18 +399,26 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 		if known[i] != 0 {
 			ws.addHistory(known[i], e)
 			seen.unchanged(i, e, known[i])
-			continue
+		} else {
+			ws.trace = seen.trace(i)
+			if contacts[i], err = ws.apply(e); err != nil {
+				return fmt.Errorf("apply payload %d: %w", e.Seq, err)
+			}
+			seen.applied(ws.trace, e, contacts[i])
 		}
-		ws.trace = seen.trace(i)
-		if contacts[i], err = ws.apply(e); err != nil {
-			return fmt.Errorf("apply payload %d: %w", e.Seq, err)
+		if p := products[i]; p != nil && (known[i] != 0 || contacts[i] != nil) {
+			if err := ws.applyProduct(p, e.At); err != nil {
+				return fmt.Errorf("apply the product of payload %d: %w", e.Seq, err)
+			}
 		}
-		seen.applied(ws.trace, e, contacts[i])
 	}
 	if err := g.defsStillNew(tx, w, ws.newDefs); err != nil {
 		return err
 	}
 	changes := ws.diff()
+	if err := tx.InheritLists(w, changes.Merges); err != nil {
+		return fmt.Errorf("inherit lists: %w", err)
+	}
 	if err := tx.Save(w, changes); err != nil {
 		return fmt.Errorf("save %d payloads: %w", len(entries), err)
 	}
@@ -502,7 +511,7 @@ func claim(tx Tx, gr *group) (entries, repeated []*Entry, err error) {
 
 // lookUp finds the payloads that say nothing new, and returns their contacts; 0
 // for a payload that has to be applied. The cache proposes, tx decides.
-func (g *Gateway) lookUp(ctx context.Context, tx Tx, w WorkspaceID, entries []*Entry) ([]ContactID, error) {
+func (g *Gateway) lookUp(ctx context.Context, tx Tx, w WorkspaceID, entries []*Entry, dropped int64) ([]ContactID, error) {
 	refs := make([]Ref, len(entries))
 	for i, e := range entries {
 		switch p := e.Payload; {
@@ -516,7 +525,7 @@ func (g *Gateway) lookUp(ctx context.Context, tx Tx, w WorkspaceID, entries []*E
 	g.cache.Identities(ctx, refs, ids)
 	saysNothing := func(i int) bool {
 		p := entries[i].Payload
-		return ids[i].ContactID != 0 && (ids[i].Fingerprint == p.Fingerprint || p.Key != "" && p.silent())
+		return ids[i].ContactID != 0 && (ids[i].Fingerprint == p.fingerprint(dropped) || p.Key != "" && p.silent())
 	}
 	for i := range ids {
 		if !saysNothing(i) {

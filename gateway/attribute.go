@@ -106,6 +106,11 @@ type Entity string
 const (
 	EntityContact Entity = "contact"
 	EntityCompany Entity = "company"
+	EntityProduct Entity = "product"
+	EntityDeal    Entity = "deal"
+	// Of these only attributes can be defined: nothing here has them.
+	EntityActivity Entity = "activity"
+	EntityTicket   Entity = "ticket"
 )
 
 // AttributeDef is the definition of a custom attribute: made at the first
@@ -117,9 +122,28 @@ type AttributeDef struct {
 	Name        string // standard form, the key in a bag
 	Label       string // the name as it was first sent
 	Type        Type
+	// Integer says of a number that only whole ones fit.
+	Integer bool
+	// Choices are what a list was defined to be chosen from, and Multiple whether
+	// several may be. Values need not be among them.
+	Choices     []string
+	Multiple    bool
 	Description string
 	CreatedAt   time.Time
 }
+
+// Convert returns v as a value of the attribute; see Convert. Null stays null.
+func (d *AttributeDef) Convert(v Value) (Value, bool) {
+	v, ok := Convert(v, d.Type)
+	if !ok || !d.Integer || v.IsNull() {
+		return v, ok
+	}
+	v, p := convertInteger(v)
+	return v, p == ""
+}
+
+// fits reports whether v is one of its values as it is.
+func (d *AttributeDef) fits(v Value) bool { return v.IsNull() || v.Type == d.Type && !d.Integer }
 
 // DefKey names an attribute definition inside a workspace.
 type DefKey struct {

@@ -21,6 +21,10 @@
 //   - Attributes are a sorted bag of typed JSON values, standard ones included.
 //     Only what is looked up by (custom id, e-mail, name, phone, status) has a
 //     column of its own in a store.
+//   - A fingerprint also counts how many attributes have been dropped in the workspace.
+//     So the deletion of one makes every payload count as new once, in all caches at
+//     once and without telling any, and one that still names the attribute defines it
+//     anew although it says what it said before.
 //   - A merge moves keys and memberships but not history: the losing contact
 //     stays as an alias (MergedInto) and history is read through aliases, so a
 //     merge costs the same for two page views and for two million, and undoing

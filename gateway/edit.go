@@ -66,7 +66,11 @@ func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func
 	if err != nil {
 		return err
 	}
-	g.publishDefs(w.ID, defs, e.newDefs)
+	if e.dropped {
+		g.defs.Delete(w.ID)
+	} else {
+		g.publishDefs(w.ID, defs, e.newDefs)
+	}
 	g.announce()
 	return nil
 }
@@ -78,6 +82,11 @@ func (e *Editor) Flush() error {
 	if err := e.g.defsStillNew(e.tx, e.w.ID, e.set.newDefs); err != nil {
 		return err
 	}
+	if !e.set.loaded {
+		if err := e.load(Refs{}); err != nil {
+			return err
+		}
+	}
 	staff, err := e.g.staff(e.ctx, e.w.ID, e.deletedCompanies)
 	if err != nil {
 		return err
@@ -88,11 +97,11 @@ func (e *Editor) Flush() error {
 	}
 	if len(e.set.newDefs) > 0 {
 		maps.Copy(e.newDefs, e.set.newDefs)
-		e.defs = maps.Clone(e.defs)
-		maps.Copy(e.defs, e.set.newDefs)
+		e.defs.set = maps.Clone(e.defs.set)
+		maps.Copy(e.defs.set, e.set.newDefs)
 	}
 	e.set = newWorkset(e.tx, e.w, e.defs, 4)
-	e.deletedContacts, e.deletedCompanies = nil, nil
+	e.deletedContacts, e.deletedCompanies, e.deletedRecords = nil, nil, nil
 	return nil
 }
 
@@ -142,10 +151,12 @@ type Editor struct {
 	set              *workset
 	deletedContacts  []ContactID
 	deletedCompanies []CompanyID
+	deletedRecords   []RecordID
 
 	// What is written, but not committed.
-	defs    defSet                   // those before the edit, and newDefs
+	defs    definitions              // those before the edit, and newDefs
 	newDefs map[DefKey]*AttributeDef // of the edit
+	dropped bool                     // an attribute was
 	stale   []ContactID              // see affected, and staff
 }
 
@@ -295,10 +306,12 @@ func (e *Editor) setAttributes(entity Entity, bag *Attributes, in []PayloadAttri
 	fresh := make(map[string]bool)
 	for i := range in {
 		a := &in[i]
-		if a.Name == attrTags && !keepTags {
+		_, standard := Standard(entity, a.Name)
+		if standard && a.Name == attrTags && !keepTags {
+			e.set.noteTags(bag, e.at)
 			bag.Set(attrTags, Null)
 		}
-		if _, standard := Standard(entity, a.Name); standard || a.Value.IsNull() || e.set.def(DefKey{entity, a.Name}) != nil {
+		if standard || a.Value.IsNull() || e.set.def(DefKey{entity, a.Name}) != nil {
 			continue
 		}
 		if fresh[a.Name] = true; e.set.defCount[entity]+len(fresh) > maxCustomAttributes {
@@ -379,6 +392,7 @@ func (e *Editor) MergeContacts(parent ContactID, others []ContactID) error {
 	if err != nil {
 		return err
 	}
+	merged := len(e.set.changed.Merges)
 	others = slices.Clone(others)
 	slices.Sort(others)
 	for _, id := range slices.Compact(others) {
@@ -394,7 +408,8 @@ func (e *Editor) MergeContacts(parent ContactID, others []ContactID) error {
 		}
 		winner.c.Fingerprint = 0
 	}
-	return nil
+	// At once: what comes next may change the lists.
+	return e.tx.InheritLists(e.set.w, e.set.changed.Merges[merged:])
 }
 
 // RuleMergeByHand is in the journal of merges that somebody asked for.
@@ -517,12 +532,17 @@ func (e *Editor) patchCompany(co *companyState, p CompanyPatch) error {
 	if err := e.setAttributes(EntityCompany, &co.c.Attributes, p.Attributes, p.KeepTags); err != nil {
 		return err
 	}
+	e.touchCompany(co)
+	return nil
+}
+
+// touchCompany marks a company as changed.
+func (e *Editor) touchCompany(co *companyState) {
 	co.c.UpdatedAt = e.at
 	if !co.isNew && !co.dirty {
 		co.dirty = true
 		e.set.built = append(e.set.built, co)
 	}
-	return nil
 }
 
 // DeleteCompany deletes a company with its memberships. A payload that names it makes
@@ -628,7 +648,7 @@ func (e *Editor) SetPrimaryCompany(contact ContactID, company CompanyID) error {
 
 // AddEvent records an event of a contact, and returns its id and whether it is the
 // first of its kind and name in the workspace. A time that is zero or lies ahead is
-// now.
+// now. A product event changes the product that its data names (see record.go).
 func (e *Editor) AddEvent(contact ContactID, kind EventKind, name, data string, at time.Time) (id int64, first bool, err error) {
 	cs, err := e.contact(contact)
 	if err != nil {
@@ -636,6 +656,11 @@ func (e *Editor) AddEvent(contact ContactID, kind EventKind, name, data string, 
 	}
 	if cs.isNew {
 		if err := e.Flush(); err != nil { // an event is written at once, behind its contact
+			return 0, false, err
+		}
+	}
+	if kind == EventProduct {
+		if err := e.applyProduct(data); err != nil {
 			return 0, false, err
 		}
 	}
@@ -674,10 +699,12 @@ func (e *Editor) happened(then time.Time) time.Time {
 	return then.UTC().Truncate(time.Microsecond)
 }
 
-// DefineAttribute defines a custom attribute. It is a CodeInvalid if its name is
-// taken, by a standard attribute too, or is none.
-func (e *Editor) DefineAttribute(entity Entity, label string, t Type, description string) (AttributeDef, error) {
-	name := StandardName(label)
+// DefineAttribute defines a custom attribute as def says; id, name, workspace and time
+// are set here. It is a CodeInvalid if the name of its label is taken, by a standard
+// attribute too, or is none.
+func (e *Editor) DefineAttribute(def AttributeDef) (AttributeDef, error) {
+	entity := def.Entity
+	name := StandardName(def.Label)
 	if name == "" || len(name) > MaxName {
 		return AttributeDef{}, &Error{Code: CodeInvalid, Field: "name", Message: "A name needs a letter or a digit."}
 	}
@@ -692,11 +719,41 @@ func (e *Editor) DefineAttribute(entity Entity, label string, t Type, descriptio
 	if err != nil {
 		return AttributeDef{}, err
 	}
-	def := &AttributeDef{ID: AttributeID(id), WorkspaceID: e.set.w, Entity: entity, Name: name, Label: label, Type: t, Description: description, CreatedAt: e.at}
-	e.set.newDefs[k] = def
+	def.ID, def.WorkspaceID, def.Name, def.CreatedAt = AttributeID(id), e.set.w, name, e.at
+	e.set.newDefs[k] = &def
 	e.set.defCount[entity]++
-	e.set.changed.NewDefs = append(e.set.changed.NewDefs, *def)
-	return *def, nil
+	e.set.changed.NewDefs = append(e.set.changed.NewDefs, def)
+	return def, nil
+}
+
+// DropAttribute deletes a custom attribute with its values. It is done at once, for
+// all that the workspace has, and the store takes nothing else meanwhile. A payload
+// that names it defines it anew, also one that says what it said before. When
+// contacts were last changed stays as it is, and so does the journal of merges.
+func (e *Editor) DropAttribute(id AttributeID) error {
+	if err := e.Flush(); err != nil {
+		return err
+	}
+	// Another process may have defined it, so the store is asked.
+	l, err := e.tx.Load(e.w.ID, Refs{Defs: true})
+	if err != nil {
+		return fmt.Errorf("load the attributes' definitions: %w", err)
+	}
+	i := slices.IndexFunc(l.Defs, func(d AttributeDef) bool { return d.ID == id })
+	if i < 0 {
+		return notThere("attribute")
+	}
+	if err := e.tx.DropAttribute(e.w.ID, l.Defs[i]); err != nil {
+		return fmt.Errorf("drop an attribute: %w", err)
+	}
+	k := DefKey{l.Defs[i].Entity, l.Defs[i].Name}
+	delete(e.newDefs, k)
+	e.defs.set = maps.Clone(e.defs.set) // it is shared
+	delete(e.defs.set, k)
+	e.defs.dropped++
+	e.dropped = true
+	e.set = newWorkset(e.tx, e.w, e.defs, 4)
+	return nil
 }
 
 // Attribute returns the definition of a custom attribute, and whether there is
@@ -784,7 +841,7 @@ func (e *Editor) touch(cs *contactState) {
 // changes is what is to be saved.
 func (e *Editor) changes() *Changes {
 	c := e.set.diff()
-	c.DeletedContacts, c.DeletedCompanies = e.deletedContacts, e.deletedCompanies
+	c.DeletedContacts, c.DeletedCompanies, c.DeletedRecords = e.deletedContacts, e.deletedCompanies, e.deletedRecords
 	return c
 }
 

@@ -266,19 +266,19 @@ func TestEditorRefuses(t *testing.T) {
 				return err
 			}},
 			{"attribute that is there", "name", gateway.CodeInvalid, func(e *gateway.Editor) error {
-				_, err := e.DefineAttribute(gateway.EntityContact, "Plan", gateway.TypeText, "")
+				_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityContact, Label: "Plan", Type: gateway.TypeText})
 				return err
 			}},
 			{"attribute that is standard", "name", gateway.CodeInvalid, func(e *gateway.Editor) error {
-				_, err := e.DefineAttribute(gateway.EntityContact, "First name", gateway.TypeText, "")
+				_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityContact, Label: "First name", Type: gateway.TypeText})
 				return err
 			}},
 			{"attribute whose name is reserved", "name", gateway.CodeInvalid, func(e *gateway.Editor) error {
-				_, err := e.DefineAttribute(gateway.EntityCompany, "employees_count", gateway.TypeText, "")
+				_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityCompany, Label: "employees_count", Type: gateway.TypeText})
 				return err
 			}},
 			{"attribute without a letter", "name", gateway.CodeInvalid, func(e *gateway.Editor) error {
-				_, err := e.DefineAttribute(gateway.EntityContact, "!?", gateway.TypeText, "")
+				_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityContact, Label: "!?", Type: gateway.TypeText})
 				return err
 			}},
 		} {
@@ -303,7 +303,7 @@ func TestEditorRefuses(t *testing.T) {
 			if d, ok := e.Attribute(gateway.EntityContact, "half"); ok {
 				t.Errorf("half is known: %+v", d)
 			}
-			_, err := e.DefineAttribute(gateway.EntityContact, "half", gateway.TypeNumber, "")
+			_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityContact, Label: "half", Type: gateway.TypeNumber})
 			return err
 		})
 	})
@@ -452,11 +452,11 @@ func TestEditorTooMany(t *testing.T) {
 	}
 	wants(t, "attribute 1,001", update(many(1000, 1001)), gateway.CodeInvalid, "a1000")
 	wants(t, "definition 1,001", r.edit(func(e *gateway.Editor) error {
-		_, err := e.DefineAttribute(gateway.EntityContact, "one more", gateway.TypeText, "")
+		_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityContact, Label: "one more", Type: gateway.TypeText})
 		return err
 	}), gateway.CodeInvalid, "name")
 	r.must(func(e *gateway.Editor) error {
-		_, err := e.DefineAttribute(gateway.EntityCompany, "one more", gateway.TypeText, "")
+		_, err := e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityCompany, Label: "one more", Type: gateway.TypeText})
 		return err
 	})
 }
@@ -707,7 +707,7 @@ func TestEditorDefines(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *rig) {
 		var def gateway.AttributeDef
 		r.must(func(e *gateway.Editor) (err error) {
-			if def, err = e.DefineAttribute(gateway.EntityCompany, "API string attribute", gateway.TypeNumber, "How many"); err != nil {
+			if def, err = e.DefineAttribute(gateway.AttributeDef{Entity: gateway.EntityCompany, Label: "API string attribute", Type: gateway.TypeNumber, Description: "How many"}); err != nil {
 				return err
 			}
 			_, err = e.CreateCompany(gateway.CompanyPatch{CustomID: new("c1"), Attributes: []gateway.PayloadAttribute{set("api_string_attribute", str("12"))}})

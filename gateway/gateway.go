@@ -50,7 +50,7 @@ type Gateway struct {
 
 	workspaces directory
 	applying   sync.Mutex // held while a batch is applied: one at a time
-	defs       sync.Map   // WorkspaceID -> defSet, replaced whole
+	defs       sync.Map   // WorkspaceID -> definitions, replaced whole
 	applied    atomic.Pointer[chan struct{}]
 	inspector  inspector
 	waiting    sync.Map // name of a shard -> wait
@@ -160,29 +160,34 @@ func (g *Gateway) clock() time.Time { return g.now().UTC().Truncate(time.Microse
 
 // attributeDefs returns the definitions of a workspace as far as they are
 // known here, reading them at the first call. The set must not be changed.
-func (g *Gateway) attributeDefs(ctx context.Context, w WorkspaceID) (defSet, error) {
+func (g *Gateway) attributeDefs(ctx context.Context, w WorkspaceID) (definitions, error) {
 	if v, ok := g.defs.Load(w); ok {
-		return v.(defSet), nil
+		return v.(definitions), nil
+	}
+	// Before the definitions: should one be dropped in between, this number tells.
+	dropped, err := g.store.DroppedAttributes(ctx, w)
+	if err != nil {
+		return definitions{}, err
 	}
 	list, err := g.store.AttributeDefs(ctx, w)
 	if err != nil {
-		return nil, err
+		return definitions{}, err
 	}
 	set := make(defSet, len(list))
 	for i := range list {
 		set[DefKey{list[i].Entity, list[i].Name}] = &list[i]
 	}
-	v, _ := g.defs.LoadOrStore(w, set)
-	return v.(defSet), nil
+	v, _ := g.defs.LoadOrStore(w, definitions{set, dropped})
+	return v.(definitions), nil
 }
 
 // publishDefs makes new definitions known to acceptance.
-func (g *Gateway) publishDefs(w WorkspaceID, old defSet, fresh map[DefKey]*AttributeDef) {
+func (g *Gateway) publishDefs(w WorkspaceID, old definitions, fresh map[DefKey]*AttributeDef) {
 	if len(fresh) == 0 {
 		return
 	}
-	set := make(defSet, len(old)+len(fresh))
-	maps.Copy(set, old)
+	set := make(defSet, len(old.set)+len(fresh))
+	maps.Copy(set, old.set)
 	maps.Copy(set, fresh)
-	g.defs.Store(w, set)
+	g.defs.Store(w, definitions{set, old.dropped})
 }

@@ -129,9 +129,9 @@ func (g *Gateway) checkAttributes(ctx context.Context, w WorkspaceID, p *Payload
 	if err != nil {
 		return warnings
 	}
-	warnings = checkTypes(warnings, defs, EntityContact, "", p.Attributes)
+	warnings = checkTypes(warnings, defs.set, EntityContact, "", p.Attributes)
 	for i := range p.Companies {
-		warnings = checkTypes(warnings, defs, EntityCompany, "company.", p.Companies[i].Attributes)
+		warnings = checkTypes(warnings, defs.set, EntityCompany, "company.", p.Companies[i].Attributes)
 	}
 	return warnings
 }
@@ -155,13 +155,17 @@ func checkTypes(warnings []Warning, defs defSet, entity Entity, prefix string, i
 				continue
 			}
 			w = Warning{Code: WarnTooMany, Message: fmt.Sprintf("the workspace has %d custom attributes already; this one was left out", maxCustomAttributes)}
-		case def.Type == a.Value.Type:
+		case def.fits(a.Value):
 			continue
 		default:
-			if _, ok := Convert(a.Value, def.Type); ok {
+			if _, ok := def.Convert(a.Value); ok {
 				continue
 			}
-			w = Warning{Code: WarnTypeMismatch, Message: "the attribute is of type " + def.Type.String() + "; this value can't be read as one and was left out"}
+			name := def.Type.String()
+			if def.Integer {
+				name = "integer"
+			}
+			w = Warning{Code: WarnTypeMismatch, Message: "the attribute is of type " + name + "; this value can't be read as one and was left out"}
 		}
 		w.Field = prefix + a.Label
 		switch n := len(warnings); {

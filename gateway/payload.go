@@ -165,6 +165,13 @@ type Payload struct {
 	Fingerprint uint64
 }
 
+// fingerprint is the payload's own in a workspace in which a number of attributes
+// have been dropped: whatever a payload said before, it is to be read again after
+// that, since it may name one that is gone. Never 0.
+func (p *Payload) fingerprint(dropped int64) uint64 {
+	return max(p.Fingerprint^uint64(dropped)*0x9E3779B97F4A7C15, 1)
+}
+
 // PayloadAttribute is an attribute as a payload gives it; null clears.
 type PayloadAttribute struct {
 	Name  string // standard form

@@ -105,6 +105,9 @@ type Store interface {
 // must take them by rising id: where writers can meet, the first use of a
 // workspace locks it against other transactions.
 type Tx interface {
+	ListTx
+	SegmentTx
+
 	// InboxPosition is the Seq up to which the node's inbox is applied, 0 if it
 	// never was. It is what stays true until the transaction ends.
 	InboxPosition(node string) (int64, error)
@@ -122,6 +125,16 @@ type Tx interface {
 	// AddEvent records one event and returns its id, and whether it is the first of
 	// its kind and name in the workspace, by whatever door those came.
 	AddEvent(w WorkspaceID, e Event) (id int64, first bool, err error)
+	// AddTag returns the id of the tag with the name (IsTagName), and whether it was
+	// made at the given time because there was none.
+	AddTag(w WorkspaceID, name string, at time.Time) (id TagID, created bool, err error)
+	// Tag finds a tag by its id.
+	Tag(w WorkspaceID, id TagID) (Tag, error)
+	// Untag forgets up to limit of the contacts, or companies, that have the tag and
+	// returns their ids, merged ones too. Their bags are left to the caller.
+	Untag(w WorkspaceID, id TagID, entity Entity, limit int) (subjects []int64, err error)
+	// DeleteTag deletes a tag that nobody has any more (Untag).
+	DeleteTag(w WorkspaceID, id TagID) error
 	// KeptAnswer returns what is kept under the key, nil if that is nothing. No other
 	// transaction keeps anything under it until this one ends.
 	KeptAnswer(w WorkspaceID, key string) (*KeptAnswer, error)
@@ -147,6 +160,11 @@ type Tx interface {
 	DropEndedMemberships(w WorkspaceID, all []Membership) error
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
+	// DropAttribute deletes a definition, CodeNotFound if it is not there, and its
+	// values from all that have them, contacts that were merged included. Their
+	// fingerprints become 0. It reads all of the workspace's contacts, companies or
+	// records, and writes to those that have a value, in portions.
+	DropAttribute(w WorkspaceID, d AttributeDef) error
 	// Save writes the changes of one workspace.
 	Save(w WorkspaceID, c *Changes) error
 	// SetInboxPosition records that the node's inbox is applied up to seq.
@@ -161,6 +179,9 @@ const (
 	IDContact   IDKind = "contact"
 	IDCompany   IDKind = "company"
 	IDAttribute IDKind = "attribute"
+	IDList      IDKind = "list"
+	IDSegment   IDKind = "segment"
+	IDRecord    IDKind = "record"
 )
 
 // Refs names stored things by what a payload knows of them. Duplicates are
@@ -174,6 +195,9 @@ type Refs struct {
 	CompanyCustomIDs []string
 	CompanyIDs       []CompanyID
 	CompanyNames     []string
+	// Records by id, or by what names them.
+	RecordIDs  []RecordID
+	RecordKeys []RecordKey
 	// Defs asks for all attribute definitions of the workspace.
 	Defs bool
 }
@@ -186,7 +210,11 @@ type Loaded struct {
 	Companies []*Company
 	// Memberships holds the current memberships of Contacts.
 	Memberships []Membership
+	Records     []*Record
 	Defs        []AttributeDef
+	// Dropped is how many attributes have been dropped in the workspace so far:
+	// definitions that were read when there were fewer are not all there any more.
+	Dropped int64
 }
 
 // Changes is the difference that a batch makes to one workspace. All ids are
@@ -196,6 +224,11 @@ type Changes struct {
 	NewDefs      []AttributeDef
 	NewCompanies []*Company
 	Companies    []*Company // changed
+	NewRecords   []*Record
+	Records      []*Record // changed
+	// FreedRecords are those among Records whose custom id was another, which may be
+	// what one of the others has now.
+	FreedRecords []RecordID
 	NewContacts  []*Contact
 	Contacts     []*Contact // changed, or merged
 	NewKeys      []VisitorKey
@@ -209,13 +242,20 @@ type Changes struct {
 	PageViews          []PageView
 	Events             []Event
 	Merges             []Merge
+	// Tagged holds a tag of a contact or company once at most. Tags that there are
+	// not yet are made; who has the tag already gains nothing, who has not loses
+	// nothing.
+	Tagged []TagChange
 	// DeletedContacts go with all that is theirs: keys, identifiers, memberships,
-	// history, journal, and the contacts that were merged into them. DeletedCompanies
+	// tags, places in lists, history, journal, and the contacts that were merged into them. DeletedCompanies
 	// go with their memberships, ended ones too. Nothing else here names any of them,
 	// but what was theirs alone may be others' here: MovedKeys leave them first, then
 	// they go, and then their custom ids are free for what else is written.
 	DeletedContacts  []ContactID
 	DeletedCompanies []CompanyID
+	// DeletedRecords go by themselves: what happened to a product stays with the
+	// contacts.
+	DeletedRecords []RecordID
 	// Visits counts page views that belong to nobody: no key, no identifier.
 	Visits int64
 	// VisitsAt is the day under which Visits are counted.
@@ -237,6 +277,9 @@ type Quarantined struct {
 // Reader is the read side of a Store. A contact id that was merged away finds
 // the survivor.
 type Reader interface {
+	ListReader
+	SegmentReader
+
 	// WorkspaceByKey finds the workspace that a secret names (see APIKey).
 	WorkspaceByKey(ctx context.Context, kind KeyKind, secret string) (*Workspace, error)
 	Workspaces(ctx context.Context) ([]Workspace, error)
@@ -246,6 +289,8 @@ type Reader interface {
 	// Agents of a workspace, by e-mail.
 	Agents(ctx context.Context, w WorkspaceID) ([]Agent, error)
 	AttributeDefs(ctx context.Context, w WorkspaceID) ([]AttributeDef, error)
+	// DroppedAttributes is how many attributes have been dropped in the workspace.
+	DroppedAttributes(ctx context.Context, w WorkspaceID) (int64, error)
 
 	Contact(ctx context.Context, w WorkspaceID, id ContactID) (*ContactView, error)
 	ContactByCustomID(ctx context.Context, w WorkspaceID, customID string) (*ContactView, error)
@@ -286,6 +331,19 @@ type Reader interface {
 	Inspections(ctx context.Context, w WorkspaceID, q InspectionQuery) ([]InspectionView, error)
 	// Inspection returns one of them.
 	Inspection(ctx context.Context, w WorkspaceID, id int64) (*InspectionView, error)
+	// Tags lists the tags of a workspace, newest first; before is as for Contacts.
+	Tags(ctx context.Context, w WorkspaceID, before TagID, limit int) ([]Tag, error)
+	Tag(ctx context.Context, w WorkspaceID, id TagID) (Tag, error)
+	CountTags(ctx context.Context, w WorkspaceID) (int64, error)
+	// TagIDs finds tags by their names. What is the name of none is left out.
+	TagIDs(ctx context.Context, w WorkspaceID, names []string) (map[string]TagID, error)
+	Record(ctx context.Context, w WorkspaceID, entity Entity, id RecordID) (*Record, error)
+	RecordByCustomID(ctx context.Context, w WorkspaceID, k RecordKey) (*Record, error)
+	// Records lists the records of one entity, newest first; before is the id behind
+	// which the page starts (0: from the start).
+	Records(ctx context.Context, w WorkspaceID, entity Entity, before RecordID, limit int) ([]*Record, error)
+	// CountRecords counts those of one entity, one by one.
+	CountRecords(ctx context.Context, w WorkspaceID, entity Entity) (int64, error)
 
 	// Visits is the number of page views that belong to nobody.
 	Visits(ctx context.Context, w WorkspaceID) (int64, error)
@@ -295,12 +353,13 @@ type Reader interface {
 // MaxEmployees is how many employees a CompanyView names: the newest.
 const MaxEmployees = 1000
 
-// ContactView is a contact as it is shown: with its activity and the companies
-// of its current memberships (primary first, then oldest first).
+// ContactView is a contact as it is shown: with its activity, the companies of its
+// current memberships (primary first, then oldest first) and its lists.
 type ContactView struct {
 	Contact
 	Activity
 	Companies []ContactCompany
+	Lists     []List // by id
 }
 
 // ContactCompany is a company as shown at one of its contacts.
@@ -347,7 +406,7 @@ type Query struct {
 type Condition struct {
 	// Field is the name of an attribute, standard or custom (StandardName), or one of
 	// id, custom_id, email, name, created_at, updated_at; of contacts also key (any
-	// of their visitor keys). Whoever builds a condition need not know whether there
+	// of their visitor keys) and list (the id of a list that they are in, with OpEqual). Whoever builds a condition need not know whether there
 	// is such an attribute: who lacks it, or has a value of another type, doesn't meet
 	// the condition.
 	Field string

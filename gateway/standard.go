@@ -85,7 +85,7 @@ var companyAttrs = []StandardAttr{
 	{"extra_data", "Extra data", TypeJSON, nil},
 }
 
-// contactReserved and companyReserved are the other names in the REST API's
+// contactReserved, companyReserved and recordReserved are the other names in the REST API's
 // objects (contract, sections 4 and 5): identifiers, and what only the gateway
 // writes. A custom attribute can't have them.
 var (
@@ -97,6 +97,7 @@ var (
 	companyReserved = []string{
 		"id", "company_id", "custom_id", "name", "attributes", "employees_count", "created_at", "updated_at", "member_since",
 	}
+	recordReserved = []string{"id", "product_id", "deal_id", "custom_id", "name", "attributes", "created_at", "updated_at"}
 )
 
 // entityNames is how the names of one entity are looked up: by length and then
@@ -116,6 +117,8 @@ type knownName struct {
 var (
 	contactNames = newEntityNames(contactAttrs, contactReserved)
 	companyNames = newEntityNames(companyAttrs, companyReserved)
+	recordNames  = newEntityNames(nil, recordReserved)
+	noNames      = newEntityNames(nil, nil)
 )
 
 func newEntityNames(attrs []StandardAttr, reserved []string) *entityNames {
@@ -150,10 +153,15 @@ func (n *entityNames) find(name string) (place int, known bool) {
 }
 
 func namesOf(entity Entity) *entityNames {
-	if entity == EntityCompany {
+	switch entity {
+	case EntityContact:
+		return contactNames
+	case EntityCompany:
 		return companyNames
+	case EntityProduct, EntityDeal:
+		return recordNames
 	}
-	return contactNames
+	return noNames
 }
 
 // Standard returns the standard attribute of the entity with just this name,

@@ -15,7 +15,7 @@ import (
 //
 //   - The journal says how both were before and how the survivor was after. What the
 //     survivor still has as the merge made it goes back to how it was; what somebody has
-//     changed since stays.
+//     changed since stays. So it is with lists.
 //   - What arrived since stays with the survivor, unless a browser brought it that was the
 //     other one's: then it goes with its key.
 //   - Only the last of several merges of a contact into others can be undone first: the
@@ -163,6 +163,9 @@ func (u *undoing) run() error {
 	if err := u.tx.MoveHistory(u.w.ID, u.m.WinnerID, u.m.LoserID, keys, u.m.At); err != nil {
 		return err
 	}
+	if err := u.tx.DisinheritLists(u.w.ID, u.m.WinnerID, u.m.LoserID); err != nil {
+		return err
+	}
 	return u.tx.SetMergeUndone(u.w.ID, u.m.ID, u.at, u.by())
 }
 
@@ -179,6 +182,8 @@ func (u *undoing) attributes() error {
 	if u.loser.c.Attributes, err = u.before.Loser.bag(); err != nil {
 		return err
 	}
+	// What the store keeps of the tags of a merged contact may be gone.
+	u.set.tellTags(&u.loser.c.Attributes, u.at)
 	bag := &u.winner.c.Attributes
 	for _, a := range became {
 		old, had := was.Get(a.Name)
@@ -188,6 +193,7 @@ func (u *undoing) attributes() error {
 		now, has := bag.Get(a.Name)
 		switch {
 		case a.Name == attrTags && has:
+			u.set.noteTags(bag, u.at)
 			bag.Set(attrTags, withoutTags(now, a.Value, old))
 		case has && now.Raw == a.Value.Raw:
 			if !had {

@@ -35,17 +35,22 @@ type workset struct {
 	companies  map[CompanyID]*companyState
 	companyIDs map[string]*companyState   // by custom id
 	nameless   map[string][]*companyState // by name, of those without a custom id
-	defs       defSet                     // as it was; shared, never changed
-	newDefs    map[DefKey]*AttributeDef   // seen first by this batch
+	records    recordSet
+	defs       defSet                   // as it was; shared, never changed
+	dropped    int64                    // see Loaded.Dropped: when defs was read
+	loaded     bool                     // the store has been asked whether that still holds
+	newDefs    map[DefKey]*AttributeDef // seen first by this batch
 	defCount   map[Entity]int
 
-	keys    map[string]*keyState // brought or moved by this batch
-	changed Changes              // the part that only grows; diff adds the rest
-	touched []*contactState
-	built   []*companyState
-	moved   []*keyState
-	keyless []ContactID // lost their last key
-	trace   *trace      // of the payload that is being applied; nil as a rule
+	keys map[string]*keyState // brought or moved by this batch
+	// tagsWere holds the bags whose tags this batch may have changed.
+	tagsWere map[*Attributes]tagsBefore
+	changed  Changes // the part that only grows; diff adds the rest
+	touched  []*contactState
+	built    []*companyState
+	moved    []*keyState
+	keyless  []ContactID // lost their last key
+	trace    *trace      // of the payload that is being applied; nil as a rule
 }
 
 type contactState struct {
@@ -78,6 +83,13 @@ type companyState struct {
 	deleted bool
 }
 
+// definitions are what is known of a workspace's attributes.
+type definitions struct {
+	set defSet
+	// dropped is how many attributes had been dropped when set was read, or fewer.
+	dropped int64
+}
+
 // defSet holds the attribute definitions of a workspace. A published one is
 // never changed.
 type defSet map[DefKey]*AttributeDef
@@ -93,7 +105,7 @@ func (s defSet) count(entity Entity) int {
 	return n
 }
 
-func newWorkset(tx Tx, w *Workspace, defs defSet, sizeHint int) *workset {
+func newWorkset(tx Tx, w *Workspace, defs definitions, sizeHint int) *workset {
 	ws := &workset{
 		tx: tx, w: w.ID, settings: w.Settings,
 		contacts:   make(map[ContactID]*contactState, sizeHint),
@@ -103,12 +115,13 @@ func newWorkset(tx Tx, w *Workspace, defs defSet, sizeHint int) *workset {
 		companies:  make(map[CompanyID]*companyState),
 		companyIDs: make(map[string]*companyState),
 		nameless:   make(map[string][]*companyState),
-		defs:       defs,
+		defs:       defs.set,
+		dropped:    defs.dropped,
 		defCount:   make(map[Entity]int, 2),
 		newDefs:    make(map[DefKey]*AttributeDef),
 		keys:       make(map[string]*keyState),
 	}
-	for k := range defs {
+	for k := range defs.set {
 		ws.defCount[k.Entity]++
 	}
 	return ws
@@ -120,6 +133,13 @@ func (ws *workset) load(refs Refs) error {
 	l, err := ws.tx.Load(ws.w, refs)
 	if err != nil {
 		return err
+	}
+	if l.Dropped != ws.dropped {
+		return Errorf(CodeConflict, "another process deleted an attribute meanwhile")
+	}
+	ws.loaded = true
+	for _, r := range l.Records {
+		ws.records.add(r)
 	}
 	for _, c := range l.Contacts {
 		ws.addContact(c)
@@ -288,7 +308,8 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 	changed = changed || attached
 	// A payload whose words were the last to change the contact says nothing
 	// new: by definition, so that a cache may know it too.
-	if cs.c.Fingerprint != p.Fingerprint {
+	fingerprint := p.fingerprint(ws.dropped)
+	if cs.c.Fingerprint != fingerprint {
 		words, err := ws.applyWords(cs, p, e.At)
 		if err != nil {
 			return nil, err
@@ -297,7 +318,7 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 	}
 	if changed {
 		cs.dirty = true
-		cs.c.Fingerprint = p.Fingerprint
+		cs.c.Fingerprint = fingerprint
 		cs.c.UpdatedAt = e.At
 		if e.IP != "" {
 			cs.c.LastIP = e.IP
@@ -435,10 +456,14 @@ func (ws *workset) setAttributes(entity Entity, bag *Attributes, in []PayloadAtt
 	for i := range in {
 		a := &in[i]
 		v := a.Value
-		if a.Name == attrTags && !v.IsNull() {
+		_, standard := Standard(entity, a.Name)
+		if standard && a.Name == attrTags {
+			ws.noteTags(bag, at)
+		}
+		if standard && a.Name == attrTags && !v.IsNull() {
 			old, _ := bag.Get(attrTags)
 			v = joinTags(old, v)
-		} else if _, standard := Standard(entity, a.Name); !standard {
+		} else if !standard {
 			k := DefKey{entity, a.Name}
 			def := ws.def(k)
 			switch {
@@ -456,9 +481,9 @@ func (ws *workset) setAttributes(entity Entity, bag *Attributes, in []PayloadAtt
 				ws.newDefs[DefKey{entity, def.Name}] = def
 				ws.defCount[entity]++
 				ws.changed.NewDefs = append(ws.changed.NewDefs, *def)
-			case !v.IsNull() && v.Type != def.Type:
+			case !def.fits(v):
 				var ok bool
-				if v, ok = Convert(v, def.Type); !ok {
+				if v, ok = def.Convert(v); !ok {
 					continue
 				}
 			}
@@ -758,6 +783,7 @@ func (ws *workset) merge(loser, winner *contactState, rule Rule, by string, at t
 	}
 	for _, a := range loser.c.Attributes {
 		if a.Name == attrTags {
+			ws.noteTags(&winner.c.Attributes, at)
 			old, _ := winner.c.Attributes.Get(attrTags)
 			winner.c.Attributes.Set(attrTags, joinTags(old, a.Value))
 		} else if _, has := winner.c.Attributes.Get(a.Name); !has {
@@ -942,7 +968,9 @@ func (ws *workset) diff() *Changes {
 		} else {
 			out.Companies = append(out.Companies, co.c)
 		}
+		out.Tagged = ws.tagChanges(out.Tagged, EntityCompany, int64(co.c.ID), &co.c.Attributes)
 	}
+	ws.records.diff(&out)
 	for _, cs := range ws.touched {
 		if cs.deleted {
 			continue
@@ -953,6 +981,7 @@ func (ws *workset) diff() *Changes {
 		case cs.dirty:
 			out.Contacts = append(out.Contacts, cs.c)
 		}
+		out.Tagged = ws.tagChanges(out.Tagged, EntityContact, int64(cs.c.ID), &cs.c.Attributes)
 		for _, m := range cs.memberships {
 			switch {
 			case m.isNew:

@@ -456,7 +456,9 @@ func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handle
 	server := api.New(api.Settings{Reader: gw.Read(), Editor: gw, Log: a.log, TrustedProxies: proxies})
 	e.HTTPErrorHandler = server.HandleError
 	server.Mount(e)
-	server.MountIngest(e, api.Ingest{Path: a.cfg.IngestPath, Gateway: gw, Limiter: limiter, Observer: a.metrics, Inspector: gw})
+	ingest := api.Ingest{Path: a.cfg.IngestPath, Gateway: gw, Limiter: limiter, Observer: a.metrics, Inspector: gw}
+	server.MountIngest(e, ingest)
+	server.MountSDK(e, ingest)
 	server.MountHealth(e, gw, a.stopping)
 	if a.cfg.MetricsToken != "" {
 		server.MountMetrics(e, a.metrics, a.cfg.MetricsToken)

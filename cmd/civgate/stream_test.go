@@ -314,6 +314,10 @@ func dumpStore(t *testing.T, s *store.Store) []string {
 		tables[table] = append(tables[table], row)
 	}
 	id := func(v any) string { return fmt.Sprint(v) }
+	tagNames := map[string]any{}
+	for _, tag := range tables["tags"] {
+		tagNames[id(tag["id"])] = tag["name"]
+	}
 	contacts, companies := map[string]string{"0": "nobody"}, map[string]string{}
 	keys := map[string][]string{}
 	for _, k := range tables["visitor_keys"] {
@@ -390,6 +394,13 @@ func dumpStore(t *testing.T, s *store.Store) []string {
 				delete(row, "id")
 			case "event_names":
 				delete(row, "first_at")
+			case "tags":
+				delete(row, "id")
+				delete(row, "created_at")
+			case "tagged":
+				row["tag_id"] = tagNames[id(row["tag_id"])]
+				row[fmt.Sprint(row["entity"], "_id")] = row["subject_id"]
+				delete(row, "subject_id")
 			case "messages":
 				delete(row, "claimed_at") // when its batch was applied
 			}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -274,6 +275,19 @@ func at(hour, minute, second, micros int) time.Time {
 //	6 awkward   a custom id that must be escaped in a path
 func (w *world) people(t testing.TB) {
 	t.Helper()
+	if err := w.store.Update(t.Context(), func(tx gateway.Tx) error {
+		for _, kind := range []gateway.IDKind{gateway.IDList, gateway.IDSegment} {
+			if id, err := tx.NextIDs(kind, 1); err != nil || id != 1 {
+				return fmt.Errorf("id of the first %s: %d, %w", kind, id, err)
+			}
+		}
+		if err := tx.SaveList(gateway.List{ID: 1, WorkspaceID: w.acme, Name: "Readers of Acme"}); err != nil {
+			return err
+		}
+		return tx.SaveSegment(gateway.Segment{ID: 1, WorkspaceID: w.acme, Name: "At Acme", Filter: "status=user"})
+	}); err != nil {
+		t.Fatal(err)
+	}
 	contact := func(id gateway.ContactID, hour int, c gateway.Contact) *gateway.Contact {
 		c.ID, c.WorkspaceID = id, w.acme
 		c.CreatedAt, c.UpdatedAt = at(hour, 0, 0, 100), at(hour, 30, 0, 0)
@@ -338,6 +352,10 @@ func (w *world) people(t testing.TB) {
 			{WorkspaceID: w.acme, ContactID: 1, CompanyID: 1, Source: gateway.SourceWidget, Primary: true, Since: at(10, 0, 0, 471199)},
 			{WorkspaceID: w.acme, ContactID: 4, CompanyID: 1, Source: gateway.SourceWidget, Primary: true, Since: at(9, 0, 0, 0), Until: at(13, 0, 0, 0)},
 			{WorkspaceID: w.acme, ContactID: 2, CompanyID: 1, Source: gateway.SourceManual, Primary: true, Since: at(11, 0, 0, 0)},
+		},
+		Tagged: []gateway.TagChange{
+			{Entity: gateway.EntityContact, Subject: 1, Name: "vip", At: at(10, 0, 0, 0)}, {Entity: gateway.EntityContact, Subject: 1, Name: "beta", At: at(10, 0, 0, 0)},
+			{Entity: gateway.EntityCompany, Subject: 1, Name: "vip", At: at(9, 0, 0, 0)},
 		},
 		PageViews: []gateway.PageView{
 			view(5, "g3FaYocCy0U6", at(8, 0, 0, 978138), "/"),

@@ -24,6 +24,9 @@ type list byte
 const (
 	listContacts  list = 'u'
 	listCompanies list = 'c'
+	listTags      list = 't'
+	listProducts  list = 'p'
+	listDeals     list = 'd'
 )
 
 // A cursor's text is the URL-safe base64 of: version, list, direction, id

@@ -13,7 +13,7 @@ func TestCursorRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		c := cursor{
-			list:  rapid.SampledFrom([]list{listContacts, listCompanies}).Draw(t, "list"),
+			list:  rapid.SampledFrom([]list{listContacts, listCompanies, listTags}).Draw(t, "list"),
 			newer: rapid.Bool().Draw(t, "newer"),
 			id:    rapid.Int64Range(0, math.MaxInt64-1).Draw(t, "id"),
 		}
@@ -33,7 +33,7 @@ func FuzzCursor(f *testing.F) {
 	}
 	f.Add("")
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, of := range []list{listContacts, listCompanies} {
+		for _, of := range []list{listContacts, listCompanies, listTags} {
 			c, err := parseCursor(of, s)
 			switch {
 			case err != nil:

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"civgate/gateway"
@@ -35,9 +37,15 @@ var operators = map[string]gateway.Op{
 // field__lookup=value, and search=created_at|updated_at with min and max in Unix
 // seconds. Parameters in but are none. A CodeInvalid names the parameter at fault.
 func (s *Server) filters(r *request, of gateway.Entity, but ...string) ([]gateway.Condition, error) {
-	q := r.QueryParams()
+	return readFilters(r.QueryParams(), of, s.attributeTypes(r, of), but...)
+}
+
+// attributeTypes finds the types of the custom attributes, when they are needed.
+type attributeTypes func() (map[string]gateway.Type, error)
+
+// readFilters is filters of any parameters.
+func readFilters(q url.Values, of gateway.Entity, attributes attributeTypes, but ...string) ([]gateway.Condition, error) {
 	var where []gateway.Condition
-	var types map[string]gateway.Type // of the custom attributes, once they are needed
 	for _, param := range slices.Sorted(maps.Keys(q)) {
 		if slices.Contains(notFilters, param) || slices.Contains(but, param) {
 			continue
@@ -59,11 +67,9 @@ func (s *Server) filters(r *request, of gateway.Entity, but ...string) ([]gatewa
 			if value != storable(value) || len(value) > maxFilter || len(name) > gateway.MaxName {
 				return nil, invalid(param, "Enter a valid value.")
 			}
-			if types == nil {
-				var err error
-				if types, err = s.attributeTypes(r, of); err != nil {
-					return nil, err
-				}
+			types, err := attributes()
+			if err != nil {
+				return nil, err
 			}
 			c, err := condition(of, types, param, name, op, value)
 			if err != nil {
@@ -72,7 +78,7 @@ func (s *Server) filters(r *request, of gateway.Entity, but ...string) ([]gatewa
 			where = append(where, c)
 		}
 	}
-	span, err := r.span()
+	span, err := span(q)
 	if err != nil {
 		return nil, err
 	}
@@ -82,18 +88,20 @@ func (s *Server) filters(r *request, of gateway.Entity, but ...string) ([]gatewa
 	return where, nil
 }
 
-func (s *Server) attributeTypes(r *request, of gateway.Entity) (map[string]gateway.Type, error) {
-	defs, err := s.reader.AttributeDefs(r.Request().Context(), r.workspace.ID)
-	if err != nil {
-		return nil, err
-	}
-	types := make(map[string]gateway.Type, len(defs))
-	for _, d := range defs {
-		if d.Entity == of {
-			types[d.Name] = d.Type
+func (s *Server) attributeTypes(r *request, of gateway.Entity) attributeTypes {
+	return sync.OnceValues(func() (map[string]gateway.Type, error) {
+		defs, err := s.reader.AttributeDefs(r.Request().Context(), r.workspace.ID)
+		if err != nil {
+			return nil, err
 		}
-	}
-	return types, nil
+		types := make(map[string]gateway.Type, len(defs))
+		for _, d := range defs {
+			if d.Entity == of {
+				types[d.Name] = d.Type
+			}
+		}
+		return types, nil
+	})
 }
 
 // fieldNames are the fields that are no attributes, by all names that clients have for
@@ -101,7 +109,7 @@ func (s *Server) attributeTypes(r *request, of gateway.Entity) (map[string]gatew
 var fieldNames = map[gateway.Entity]map[string]string{
 	gateway.EntityContact: {
 		"id": "id", "custom_id": "custom_id", "user_id": "custom_id", "email": "email", "key": "key", "user_key": "key",
-		"created_at": "created_at", "updated_at": "updated_at",
+		"created_at": "created_at", "updated_at": "updated_at", "list": "list",
 	},
 	gateway.EntityCompany: {
 		"id": "id", "custom_id": "custom_id", "company_id": "custom_id", "company_custom_id": "custom_id", "name": "name",
@@ -121,6 +129,12 @@ func condition(of gateway.Entity, types map[string]gateway.Type, param, name str
 		case field == "id":
 			id, err := strconv.ParseInt(value, 10, 64)
 			if err != nil || comparesTexts(op) {
+				return refuse()
+			}
+			c.Value = gateway.IntValue(id)
+		case field == "list":
+			id, err := strconv.ParseInt(value, 10, 64)
+			if err != nil || op != gateway.OpEqual {
 				return refuse()
 			}
 			c.Value = gateway.IntValue(id)
@@ -235,8 +249,7 @@ func unixTime(s string) (time.Time, bool) {
 
 // span reads search, min and max: from when to when, both included, something
 // happened to what is searched.
-func (r *request) span() ([]gateway.Condition, error) {
-	q := r.QueryParams()
+func span(q url.Values) ([]gateway.Condition, error) {
 	if !q.Has("search") && !q.Has("min") && !q.Has("max") {
 		return nil, nil
 	}

@@ -107,8 +107,9 @@ func (o *once) do(e *gateway.Editor) (err error) {
 		return err
 	}
 	kept := gateway.KeptAnswer{
-		Key: o.key, Request: o.request, Status: o.answer.status, ContactID: o.answer.contact, CompanyID: o.answer.company,
+		Key: o.key, Request: o.request, Status: o.answer.status,
 	}
+	kept.Entity, kept.SubjectID = o.answer.subject()
 	if o.answer.body != nil {
 		text, err := encodeJSON(o.answer.body)
 		if err != nil {
@@ -123,7 +124,7 @@ func (o *once) do(e *gateway.Editor) (err error) {
 func (o *once) written(s *Server, r *request) (written, error) {
 	a, replayed := o.answer, o.kept != nil
 	if replayed {
-		a = answer{status: o.kept.Status, contact: o.kept.ContactID, company: o.kept.CompanyID}
+		a = answerOf(o.kept)
 		if o.kept.Body != "" {
 			return written{a.status, []byte(o.kept.Body), true}, nil
 		}
@@ -132,8 +133,10 @@ func (o *once) written(s *Server, r *request) (written, error) {
 	if err != nil {
 		return written{}, err
 	}
+	entity, _ := a.subject()
+	isView := entity != ""
 	// A part's is made anew: a commit for each would double what a bulk request costs.
-	if o.key != "" && r.part == nil && a.isView() {
+	if o.key != "" && r.part == nil && isView {
 		// What was asked for is done and the key is known: the answer must not fail for this.
 		if err := s.editor.KeepBody(r.Request().Context(), r.workspace.ID, o.key, string(text)); err != nil {
 			s.log.Warn("could not keep an answer", zap.Int64("workspace", int64(r.workspace.ID)), zap.Error(err))
@@ -142,5 +145,30 @@ func (o *once) written(s *Server, r *request) (written, error) {
 	return written{a.status, text, replayed}, nil
 }
 
-// isView reports whether the body is the view of a contact or company.
-func (a *answer) isView() bool { return a.contact != 0 || a.company != 0 }
+// subject is whose view the body is, nothing if it is none.
+func (a *answer) subject() (gateway.Entity, int64) {
+	switch {
+	case a.contact != 0:
+		return gateway.EntityContact, int64(a.contact)
+	case a.company != 0:
+		return gateway.EntityCompany, int64(a.company)
+	case a.record.id != 0:
+		return a.record.entity, int64(a.record.id)
+	}
+	return "", 0
+}
+
+// answerOf is the answer that was kept, without its body.
+func answerOf(k *gateway.KeptAnswer) answer {
+	a := answer{status: k.Status}
+	switch k.Entity {
+	case "":
+	case gateway.EntityContact:
+		a.contact = gateway.ContactID(k.SubjectID)
+	case gateway.EntityCompany:
+		a.company = gateway.CompanyID(k.SubjectID)
+	default:
+		a.record = recordRef{k.Entity, gateway.RecordID(k.SubjectID)}
+	}
+	return a
+}

@@ -38,12 +38,16 @@ const (
 	tagContacts   = "Contacts"
 	tagCompanies  = "Companies"
 	tagEmployees  = "Employees"
+	tagTags       = "Tags"
 	tagAttributes = "Attributes"
 	tagEvents     = "Events"
+	tagLists      = "Lists"
+	tagSegments   = "Segments"
+	tagRecords    = "Products and deals"
 	tagBulk       = "Bulk"
 )
 
-var tags = []string{tagContacts, tagCompanies, tagEmployees, tagAttributes, tagEvents, tagBulk}
+var tags = []string{tagContacts, tagCompanies, tagEmployees, tagTags, tagAttributes, tagEvents, tagLists, tagSegments, tagRecords, tagBulk}
 
 const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes."
 
@@ -78,6 +82,10 @@ func endpoints() []endpoint {
 			add(endpoint{method: get, path: kind.path + list[0], tag: tagEvents, summary: list[1] + ", newest first, " + kind.by, params: append(id, "limit", "page"), answer: "Page", notFound: true})
 		}
 		add(endpoint{method: post, path: kind.path + "events/", tag: tagEvents, summary: "Record an event, " + kind.by, params: id, body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
+		one(post, "add_to_list/", tagLists, "Put a contact into a list", "ListRef", "List")
+		one(post, "remove_from_list/", tagLists, "Take a contact out of a list", "ListRef", "")
+		one(del, "remove_from_list/", tagLists, "Take a contact out of a list", "ListRef", "")
+		add(endpoint{method: get, path: kind.path + "segments/", tag: tagSegments, summary: "Segments that a contact is in, newest first, " + kind.by, params: append(id, "limit", "page"), answer: "Page", notFound: true})
 		one(post, "set_primary_company/", tagEmployees, "Make one of the contact's companies the primary one", "CompanyRef", "Contact")
 		add(endpoint{method: post, path: kind.base + "merge/", tag: tagContacts, summary: "Make contacts part of another, " + kind.by, body: "Merge", answer: "Success", notFound: true})
 		add(endpoint{method: post, path: kind.base + "update_or_create/", tag: tagContacts, summary: "Change the contact that has the custom id, or make it", body: "ContactInput", answer: "UpdatedOrCreated"})
@@ -86,7 +94,7 @@ func endpoints() []endpoint {
 			add(endpoint{method: method, path: kind.base + "mass_update_standard_attributes/", tag: tagContacts, summary: "Set one standard attribute of many contacts, " + kind.by, body: "MassUpdate", answer: "Done"})
 		}
 	}
-	add(endpoint{method: get, path: "/users/", tag: tagContacts, summary: "List contacts, newest first", note: filterNote, params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
+	add(endpoint{method: get, path: "/users/", tag: tagContacts, summary: "List contacts, newest first", note: filterNote, params: []string{"limit", "cursor", "page", "list"}, answer: "Page", notFound: true})
 	add(endpoint{method: post, path: "/users/", tag: tagContacts, summary: "Make a contact", body: "ContactInput", status: http.StatusCreated, answer: "Contact"})
 	add(endpoint{method: get, path: "/users/search/", tag: tagContacts, summary: "Find contacts", note: "By email, key, phone_number, user_id or custom_id. " + filterNote,
 		params: []string{"email", "many", "key", "phone_number", "user_id", "custom_id", "limit", "cursor"}, answer: "ContactFound", notFound: true})
@@ -120,14 +128,50 @@ func endpoints() []endpoint {
 		add(endpoint{method: get, path: x[0] + "export/", tag: x[1], summary: x[2] + " as a file", params: []string{"format"}, stream: true,
 			note: "A stream in constant memory: NDJSON with an object of the version in each line, or CSV with the items of lists joined by |. If it can't be finished it breaks off."})
 	}
+	tagID := []string{"tag_id"}
+	add(endpoint{method: get, path: "/tags/", tag: tagTags, summary: "List tags, newest first", params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
+	add(endpoint{method: post, path: "/tags/", tag: tagTags, summary: "Make a tag", note: "201 with a new tag, 200 with the one that has the name already. Names compare exactly.", body: "TagName", status: http.StatusCreated, answer: "Tag"})
+	add(endpoint{method: get, path: "/tags/{id}/", tag: tagTags, summary: "One tag", params: tagID, answer: "Tag", notFound: true})
+	add(endpoint{method: del, path: "/tags/{id}/", tag: tagTags, summary: "Delete a tag; all who have it lose it", params: tagID, status: http.StatusNoContent, notFound: true})
+	add(endpoint{method: get, path: "/tags/{id}/users/", tag: tagTags, summary: "Contacts that have a tag, newest first", note: filterNote, params: append(tagID, "limit", "cursor", "page"), answer: "Page", notFound: true})
+	add(endpoint{method: get, path: "/tags/{id}/companies/", tag: tagTags, summary: "Companies that have a tag, newest first", note: filterNote, params: append(tagID, "limit", "cursor", "page"), answer: "Page", notFound: true})
 	add(endpoint{method: get, path: "/attributes/", tag: tagAttributes, summary: "Custom attributes", params: []string{"limit", "page"}, answer: "Page", notFound: true})
 	add(endpoint{method: post, path: "/attributes/", tag: tagAttributes, summary: "Define a custom attribute", body: "AttributeInput", status: http.StatusCreated, answer: "Attribute"})
 	add(endpoint{method: get, path: "/attributes/{id}/", tag: tagAttributes, summary: "One custom attribute", params: []string{"attribute_id"}, answer: "Attribute", notFound: true})
+	add(endpoint{method: del, path: "/attributes/{id}/", tag: tagAttributes, summary: "Delete a custom attribute and all its values", params: []string{"attribute_id"}, notFound: true,
+		note: "All writes to the workspace wait until the values are gone, for seconds if there are very many."})
+	for _, kind := range []struct{ what, path, answer string }{{"product", "/products", "Product"}, {"deal", "/deals", "Record"}} {
+		add(endpoint{method: get, path: kind.path + "/", tag: tagRecords, summary: "List " + kind.what + "s, newest first", params: []string{"limit", "cursor", "page"}, answer: "Page", notFound: true})
+		add(endpoint{method: post, path: kind.path + "/", tag: tagRecords, summary: "Make a " + kind.what, body: "RecordInput", status: http.StatusCreated, answer: kind.answer})
+		add(endpoint{method: post, path: kind.path + "/update_or_create/", tag: tagRecords, summary: "Change the " + kind.what + " that has the custom id, or make it", body: "RecordInput", answer: "UpdatedOrCreated"})
+		for _, by := range []struct{ path, param, by string }{{kind.path + "/{id}/", kind.what + "_id", ", by id"}, {kind.path + "-by-id/{custom_id}/", kind.what + "_custom_id", ", by custom id"}} {
+			id := []string{by.param}
+			add(endpoint{method: get, path: by.path, tag: tagRecords, summary: "One " + kind.what + by.by, params: id, answer: kind.answer, notFound: true})
+			add(endpoint{method: put, path: by.path, tag: tagRecords, summary: "Change a " + kind.what + by.by, params: id, body: "RecordInput", answer: kind.answer, notFound: true})
+			add(endpoint{method: patch, path: by.path, tag: tagRecords, summary: "Change a " + kind.what + by.by, params: id, body: "RecordInput", answer: kind.answer, notFound: true})
+			add(endpoint{method: del, path: by.path, tag: tagRecords, summary: "Delete a " + kind.what + by.by, params: id, notFound: true})
+		}
+	}
 	add(endpoint{method: get, path: "/attribute-type/{name_std}/users/", tag: tagAttributes, summary: "Type of an attribute of contacts", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
 	add(endpoint{method: get, path: "/attribute-type/{name_std}/companies/", tag: tagAttributes, summary: "Type of an attribute of companies", params: []string{"name_std"}, answer: "AttributeType", notFound: true})
 	add(endpoint{method: post, path: "/events/", tag: tagEvents, summary: "Record an event", body: "EventInput", status: http.StatusCreated, answer: "EventAdded", notFound: true})
-	add(endpoint{method: post, path: "/products-by-id/{custom_id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product", params: []string{"product_custom_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
+	add(endpoint{method: post, path: "/products/{id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product, by id", params: []string{"product_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
+	add(endpoint{method: post, path: "/products-by-id/{custom_id}/product_event/", tag: tagEvents, summary: "Record what a contact did with a product, by custom id", note: "A product that is not there is made.", params: []string{"product_custom_id"}, body: "ProductEventInput", status: http.StatusCreated, answer: "ProductEventAdded", notFound: true})
 	add(endpoint{method: post, path: "/site-views/", tag: tagEvents, summary: "Record a page view", body: "SiteView", status: http.StatusCreated, answer: "Anything"})
+	for _, x := range []struct{ path, id, tag, one, many, answer, note string }{
+		{"/lists/", "list_id", tagLists, "list", "lists", "List", ""},
+		{"/segments/", "segment_id", tagSegments, "segment", "segments", "Segment", "The filter is the query of the list of contacts."},
+	} {
+		id, one := []string{x.id}, x.path+"{id}/"
+		add(endpoint{method: get, path: x.path, tag: x.tag, summary: "All " + x.many + ", newest first", params: []string{"limit", "page"}, answer: "Page", notFound: true})
+		add(endpoint{method: post, path: x.path, tag: x.tag, summary: "Make a " + x.one, note: x.note, body: x.answer + "Input", status: http.StatusCreated, answer: x.answer})
+		add(endpoint{method: get, path: one, tag: x.tag, summary: "One " + x.one, params: id, answer: x.answer, notFound: true})
+		for _, method := range []string{put, patch} {
+			add(endpoint{method: method, path: one, tag: x.tag, summary: "Change a " + x.one, note: x.note, params: id, body: x.answer + "Input", answer: x.answer, notFound: true})
+		}
+		add(endpoint{method: del, path: one, tag: x.tag, summary: "Delete a " + x.one + ", not the contacts in it", params: id, notFound: true})
+		add(endpoint{method: get, path: one + "users/", tag: x.tag, summary: "Contacts of a " + x.one + ", newest first", note: filterNote, params: append(id, "limit", "cursor", "page"), answer: "Page", notFound: true})
+	}
 	add(endpoint{method: post, path: "/bulk/", tag: tagBulk, summary: "Carry out up to 1,000 writes", body: "Bulk", answer: "BulkDone", undone: "BulkDone",
 		note: "Each operation is a request of this API, and its result the answer that it would get. Each is a transaction of its own, or with atomic all are one. With an Idempotency-Key a request that broke off goes on where it ended when it is sent again. A body may have 16 MiB."})
 	return all
@@ -191,6 +235,9 @@ func openAPIPaths() map[string]map[string]any {
 		}
 		if o.answer == "UpdatedOrCreated" {
 			answers["201"] = answer
+		}
+		if o.answer == "Tag" {
+			answers["200"] = answer // to a POST: the one that there is
 		}
 		if o.notFound {
 			answers["404"] = ref("responses", "NotFound")

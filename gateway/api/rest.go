@@ -28,6 +28,8 @@ type request struct {
 	key     string // its Idempotency-Key, "" without one
 	read    bool   // body holds what came
 	body    []byte
+	// patience is for how long an edit may take if that is more than editTimeout.
+	patience time.Duration
 }
 
 // caller is whose token came with a request.
@@ -111,7 +113,7 @@ const editTimeout = 20 * time.Second
 
 // edit changes the caller's workspace; see gateway.Gateway.Edit.
 func (s *Server) edit(r *request, fn func(e *gateway.Editor) error) error {
-	ctx, cancel := context.WithTimeout(r.Request().Context(), editTimeout)
+	ctx, cancel := context.WithTimeout(r.Request().Context(), max(r.patience, editTimeout))
 	defer cancel()
 	return s.editor.Edit(ctx, r.workspace, gateway.Author{Source: gateway.SourceAPI, By: r.token}, fn)
 }
@@ -131,15 +133,9 @@ func restHeaders(c echo.Context) {
 // authenticate finds whose the token in "Authorization: Token …" is. The texts are
 // those of Django REST framework.
 func (s *Server) authenticate(r *http.Request) (*caller, error) {
-	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get(echo.HeaderAuthorization)), " ")
-	token = strings.TrimSpace(token)
-	switch {
-	case !strings.EqualFold(scheme, "Token"):
-		return nil, gateway.Errorf(gateway.CodeUnauthorized, "Authentication credentials were not provided.")
-	case token == "":
-		return nil, gateway.Errorf(gateway.CodeUnauthorized, "Invalid token header. No credentials provided.")
-	case strings.ContainsAny(token, " \t"):
-		return nil, gateway.Errorf(gateway.CodeUnauthorized, "Invalid token header. Token string should not contain spaces.")
+	token, err := authorization(r)
+	if err != nil {
+		return nil, err
 	}
 	sum := sha256.Sum256([]byte(token))
 	if who := s.tokens.get(sum); who != nil {
@@ -160,6 +156,21 @@ func (s *Server) authenticate(r *http.Request) (*caller, error) {
 	who := &caller{workspace: w, scope: key.Scope, token: key.Name}
 	s.tokens.put(sum, who)
 	return who, nil
+}
+
+// authorization is the token in "Authorization: Token …".
+func authorization(r *http.Request) (string, error) {
+	scheme, token, _ := strings.Cut(strings.TrimSpace(r.Header.Get(echo.HeaderAuthorization)), " ")
+	token = strings.TrimSpace(token)
+	switch {
+	case !strings.EqualFold(scheme, "Token"):
+		return "", gateway.Errorf(gateway.CodeUnauthorized, "Authentication credentials were not provided.")
+	case token == "":
+		return "", gateway.Errorf(gateway.CodeUnauthorized, "Invalid token header. No credentials provided.")
+	case strings.ContainsAny(token, " \t"):
+		return "", gateway.Errorf(gateway.CodeUnauthorized, "Invalid token header. Token string should not contain spaces.")
+	}
+	return token, nil
 }
 
 // The bounds of the token cache.
@@ -229,7 +240,12 @@ func (r *request) pathID() string {
 	if r.part != nil {
 		return r.part.id
 	}
-	id := r.Param("id")
+	return r.pathPart("id")
+}
+
+// pathPart is what the path has in the place of a name, unescaped as pathID.
+func (r *request) pathPart(name string) string {
+	id := r.Param(name)
 	// echo matches on the escaped path where there is one; where there is none
 	// the path came unescaped, and a second unescaping would turn the id "100%25"
 	// into "100%".

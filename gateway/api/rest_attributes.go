@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"civgate/gateway"
@@ -18,35 +19,55 @@ import (
 //
 //   - Lists hold the custom attributes; the standard ones have no id. /attribute-type/
 //     knows both.
-//   - integer is read as float, and answered as such, because numbers are of one type
-//     here. A fixed attribute is a list of what was chosen, one or several; its choices
-//     are checked when it is defined and not kept, so values outside of them are stored.
-//   - Definitions can't be deleted yet: their values lie in every contact.
+//   - integer is a number that is whole: values that are not are left out like others
+//     that don't fit. A fixed attribute is a list of what was chosen, one or several; its
+//     choices are kept and shown, and values outside of them are stored all the same,
+//     since a page that is ahead of the settings must not lose what it says.
+//   - A definition is deleted with its values before the answer comes: 204 means that
+//     they are gone. All writes wait meanwhile (see gateway.Editor.DropAttribute).
 
-// attributeDef is a custom attribute (contract, section 6).
+// attributeDef is a custom attribute (contract, section 6). One by itself has the two
+// last fields if it is fixed, in a list none has them.
 type attributeDef struct {
 	ID          gateway.AttributeID `json:"id"`
 	Name        string              `json:"name"`
 	NameStd     string              `json:"name_std"`
 	ValueType   string              `json:"value_type"`
 	ContentType string              `json:"content_type"`
+	*fixedDef
+}
+
+// fixedDef is what only a fixed attribute has.
+type fixedDef struct {
+	Choices  []string `json:"choices"`
+	Multiple bool     `json:"allow_multiple_choices"`
 }
 
 func attributeShape(v version, d *gateway.AttributeDef) attributeDef {
-	content := "company"
+	content := string(d.Entity)
 	switch {
 	case d.Entity == gateway.EntityContact && v == v1:
 		content = "user"
 	case d.Entity == gateway.EntityContact:
 		content = "clientuser"
 	}
-	return attributeDef{d.ID, d.Label, d.Name, valueType(d.Type), content}
+	return attributeDef{d.ID, d.Label, d.Name, valueTypeOf(d), content, nil}
 }
 
-// contentTypes are the entities by their names in either version. The vendor has
-// others, which have no attributes here.
+// attributeDetail is attributeShape for a definition by itself.
+func attributeDetail(v version, d *gateway.AttributeDef) attributeDef {
+	shape := attributeShape(v, d)
+	if len(d.Choices) > 0 {
+		shape.fixedDef = &fixedDef{d.Choices, d.Multiple}
+	}
+	return shape
+}
+
+// contentTypes are the entities by their names in either version.
 var contentTypes = map[string]gateway.Entity{
 	"user": gateway.EntityContact, "clientuser": gateway.EntityContact, "company": gateway.EntityCompany,
+	"product": gateway.EntityProduct, "deal": gateway.EntityDeal,
+	"activity": gateway.EntityActivity, "ticket": gateway.EntityTicket,
 }
 
 // valueTypes are the types by the vendor's names.
@@ -90,7 +111,22 @@ func (s *Server) attribute(r *request) error {
 	if i < 0 {
 		return errNotFound
 	}
-	return writeJSON(r, http.StatusOK, attributeShape(r.version, &defs[i]))
+	return writeJSON(r, http.StatusOK, attributeDetail(r.version, &defs[i]))
+}
+
+// dropTimeout bounds how long an attribute may take to delete.
+const dropTimeout = 10 * time.Minute
+
+// deleteAttribute answers DELETE /attributes/:id/.
+func deleteAttribute(r *request) (operation, error) {
+	id, err := parseID(strings.TrimRight(r.pathID(), "/"))
+	if err != nil {
+		return nil, err
+	}
+	r.patience = dropTimeout
+	return func(e *gateway.Editor) (answer, error) {
+		return answer{status: http.StatusNoContent}, e.DropAttribute(gateway.AttributeID(id))
+	}, nil
 }
 
 // The bounds of a definition, in characters: the name's is the vendor's.
@@ -128,12 +164,17 @@ func createAttribute(r *request) (operation, error) {
 	label := text("name", maxAttributeName)
 	typeName := text("value_type", maxAttributeName)
 	typ, ok := valueTypes[typeName]
+	var choices []string
+	var multiple bool
 	switch {
 	case !ok && typeName != "":
 		fail("value_type", noChoice(typeName))
 	case typeName == "fixed":
-		if err := f.checkChoices(); err != nil {
+		if choices, err = f.choices(); err != nil {
 			fail("choices", messageOf(err))
+		}
+		if multiple, err = f.flag("allow_multiple_choices"); err != nil {
+			fail("allow_multiple_choices", messageOf(err))
 		}
 	}
 	description := ""
@@ -145,27 +186,52 @@ func createAttribute(r *request) (operation, error) {
 		return nil, problems[0]
 	}
 	return func(e *gateway.Editor) (answer, error) {
-		def, err := e.DefineAttribute(entity, label, typ, description)
+		def, err := e.DefineAttribute(gateway.AttributeDef{
+			Entity: entity, Label: label, Type: typ, Integer: typeName == "integer", Choices: choices, Multiple: multiple, Description: description,
+		})
 		return answer{status: http.StatusCreated, body: attributeShape(r.version, &def)}, err
 	}, nil
 }
 
-// checkChoices reads the choices of a fixed attribute: texts or numbers, in a list or
-// with commas between.
-func (f fields) checkChoices() error {
+// choices reads the choices of a fixed attribute: texts or numbers in a list, or one
+// by itself. Each is kept once.
+func (f fields) choices() ([]string, error) {
 	items, err := f.list("choices", maxChoices)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(items) == 0 {
-		return invalid("choices", "This list may not be empty.")
+		return nil, invalid("choices", "This list may not be empty.")
 	}
+	var choices []string
 	for _, item := range items {
-		if s, ok := scalarText(item); !ok || s == "" {
-			return invalid("choices", textNoString)
+		s, ok := scalarText(item)
+		switch {
+		case !ok || s == "" || storable(s) != s:
+			return nil, invalid("choices", textNoString)
+		case len(s) > gateway.MaxName:
+			return nil, invalid("choices", fmt.Sprintf("Ensure this field has no more than %d bytes.", gateway.MaxName))
+		case !slices.Contains(choices, s):
+			choices = append(choices, s)
 		}
 	}
-	return nil
+	return choices, nil
+}
+
+// flag reads a truth value, or what stands for one in a form. One that is missing is
+// false.
+func (f fields) flag(name string) (bool, error) {
+	value := f.find(name)
+	if value == nil {
+		return false, nil
+	}
+	v, err := gateway.ParseValue(value)
+	if err == nil {
+		if b, ok := gateway.Convert(v, gateway.TypeBool); ok {
+			return b.Raw == "true", nil
+		}
+	}
+	return false, invalid(name, "Must be a valid boolean.")
 }
 
 // messageOf is what an error says to the caller.
@@ -226,7 +292,7 @@ func (s *Server) attributeType(r *request, of gateway.Entity) error {
 	}
 	for _, d := range defs {
 		if d.Entity == of && d.Name == name {
-			return answer(valueType(d.Type))
+			return answer(valueTypeOf(&d))
 		}
 	}
 	if t, ok := fieldTypes[of][name]; ok {

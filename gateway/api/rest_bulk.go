@@ -163,7 +163,7 @@ func (b *bulk) oneByOne() {
 		err := p.err
 		var w written
 		if err == nil {
-			err = b.s.edit(b.r, p.once.do)
+			err = b.s.edit(p.r, p.once.do)
 		}
 		if err == nil {
 			w, err = p.once.written(b.s, p.r)
@@ -190,6 +190,9 @@ func (b *bulk) together() int {
 		if err := b.parts[i].err; err != nil {
 			return b.undone(i, err)
 		}
+	}
+	for i := range b.parts {
+		b.r.patience = max(b.r.patience, b.parts[i].r.patience)
 	}
 	at := 0
 	if err := b.s.edit(b.r, func(e *gateway.Editor) error {

@@ -117,6 +117,9 @@ func (s *Server) companyShapes(r *request, views []*gateway.CompanyView) ([]any,
 	if err != nil {
 		return nil, err
 	}
+	if err := sh.readCompanyTags(s, r, views); err != nil {
+		return nil, err
+	}
 	shapes := make([]any, len(views))
 	for i, v := range views {
 		shapes[i] = sh.company(v)

@@ -312,11 +312,18 @@ func TestCompanyWorkspacesApart(t *testing.T) {
 		w.contact("u1", "key100000000")
 		w.must(http.StatusCreated, "POST /companies/", `{"name":"Acme","custom_id":"c7","revenue":5}`)
 		w.must(http.StatusOK, "POST /companies/1/add_member/", `{"user_id":1}`)
-		before := w.must(http.StatusOK, "GET /companies/1/", "") + w.must(http.StatusOK, "GET /users/1/", "") + w.must(http.StatusOK, "GET /attributes/", "")
+		w.must(http.StatusOK, "POST /companies/1/add_tag/", `{"name":"vip"}`)
+		w.must(http.StatusCreated, "POST /products/", `{"name":"Acme's mug","custom_id":"p1","price":5}`)
+		w.must(http.StatusCreated, "POST /deals/", `{"name":"Acme's deal","custom_id":"d1"}`)
+		records := func() string {
+			return w.must(http.StatusOK, "GET /products/1/", "") + w.must(http.StatusOK, "GET /deals/2/", "") + w.must(http.StatusOK, "GET /products/", "")
+		}
+		recordsBefore := records()
+		before := w.must(http.StatusOK, "GET /companies/1/", "") + w.must(http.StatusOK, "GET /tags/1/companies/", "") + w.must(http.StatusOK, "GET /users/1/", "") + w.must(http.StatusOK, "GET /attributes/", "")
 
 		untested := make(map[string]bool)
 		for _, path := range w.paths() {
-			for _, own := range []string{"/companies", "/attribute", "/events", "/products", "/site-views", "/users/:id/set_primary", "/users-by-id/:id/set_primary"} {
+			for _, own := range []string{"/companies", "/attribute", "/events", "/products", "/deals", "/site-views", "/tags", "/users/:id/set_primary", "/users-by-id/:id/set_primary"} {
 				if strings.HasPrefix(path, own) {
 					untested[path] = true
 				}
@@ -363,9 +370,33 @@ func TestCompanyWorkspacesApart(t *testing.T) {
 			{"/attribute-type/:id/companies", "GET /attribute-type/revenue/companies/", "", 404},
 			{"/events", "POST /events/", `{"name":"login","user_id":1}`, 400},
 			{"/events", "POST /events/", `{"name":"login","user_custom_id":"u1"}`, 400},
+			{"/attributes/:id", "DELETE /attributes/1/", "", 404},
 			{"/products-by-id/:id/product_event", "POST /products-by-id/p1/product_event/", `{"event_type":"view","user_id":1}`, 400},
+			{"/tags", "GET /tags/", "", 200},
+			{"/tags/:id", "GET /tags/1/", "", 404},
+			{"/tags/:id", "DELETE /tags/1/", "", 404},
+			{"/tags/:id/users", "GET /tags/1/users/", "", 404},
+			{"/tags/:id/companies", "GET /tags/1/companies/", "", 404},
+			{"/products/:id/product_event", "POST /products/1/product_event/", `{"event_type":"view","user_id":1}`, 400},
+			{"/products", "GET /products/", "", 200},
+			{"/products/:id", "GET /products/1/", "", 404},
+			{"/products/:id", "PUT /products/1/", `{"name":"x"}`, 404},
+			{"/products/:id", "DELETE /products/1/", "", 404},
+			{"/products-by-id/:id", "GET /products-by-id/p1/", "", 404},
+			{"/products-by-id/:id", "PATCH /products-by-id/p1/", `{"name":"x"}`, 404},
+			{"/products-by-id/:id", "DELETE /products-by-id/p1/", "", 404},
+			{"/deals", "GET /deals/", "", 200},
+			{"/deals/:id", "GET /deals/2/", "", 404},
+			{"/deals/:id", "PATCH /deals/2/", `{"name":"x"}`, 404},
+			{"/deals/:id", "DELETE /deals/2/", "", 404},
+			{"/deals-by-id/:id", "GET /deals-by-id/d1/", "", 404},
+			{"/deals-by-id/:id", "PUT /deals-by-id/d1/", `{"name":"x"}`, 404},
+			{"/deals-by-id/:id", "DELETE /deals-by-id/d1/", "", 404},
 			// The same ids and keys are others' there.
+			{"/tags", "POST /tags/", `{"name":"vip"}`, 201},
 			{"/companies/update_or_create", "POST /companies/update_or_create/", `{"custom_id":"c7","name":"Theirs"}`, 201},
+			{"/products/update_or_create", "POST /products/update_or_create/", `{"custom_id":"p1","name":"Theirs"}`, 201},
+			{"/deals/update_or_create", "POST /deals/update_or_create/", `{"custom_id":"d1","name":"Theirs"}`, 201},
 			{"/site-views", "POST /site-views/", `{"client_user":"key100000000","page_path":"/"}`, 201},
 			{"/attributes", "POST /attributes/", `{"content_type":"company","name":"revenue","value_type":"string"}`, 201},
 			{"/companies/:id", "GET /companies/1/", "", 404},
@@ -383,8 +414,11 @@ func TestCompanyWorkspacesApart(t *testing.T) {
 		for path := range untested {
 			t.Errorf("route %s is not tested", path)
 		}
-		if after := w.must(http.StatusOK, "GET /companies/1/", "") + w.must(http.StatusOK, "GET /users/1/", "") + w.must(http.StatusOK, "GET /attributes/", ""); after != before {
+		if after := w.must(http.StatusOK, "GET /companies/1/", "") + w.must(http.StatusOK, "GET /tags/1/companies/", "") + w.must(http.StatusOK, "GET /users/1/", "") + w.must(http.StatusOK, "GET /attributes/", ""); after != before {
 			t.Errorf("the other token changed (-before +after):\n%s", cmp.Diff(before, after))
+		}
+		if diff := cmp.Diff(recordsBefore, records()); diff != "" {
+			t.Errorf("the other token changed (-before +after):\n%s", diff)
 		}
 	})
 }
@@ -397,8 +431,11 @@ func TestCompanyAllow(t *testing.T) {
 		const get, post = "GET, HEAD, OPTIONS", "POST, OPTIONS"
 		want := map[string]string{
 			"/companies": "GET, POST, HEAD, OPTIONS", "/companies/search": get, "/companies/update_or_create": post,
-			"/attributes": "GET, POST, HEAD, OPTIONS", "/attributes/1": get, "/attribute-type/x/users": get, "/attribute-type/x/companies": get,
-			"/events": post, "/products-by-id/p/product_event": post, "/site-views": post,
+			"/attributes": "GET, POST, HEAD, OPTIONS", "/attributes/1": "GET, DELETE, HEAD, OPTIONS", "/attribute-type/x/users": get, "/attribute-type/x/companies": get,
+			"/events": post, "/products-by-id/p/product_event": post, "/products/1/product_event": post, "/site-views": post,
+			"/products": "GET, POST, HEAD, OPTIONS", "/products/update_or_create": post, "/deals": "GET, POST, HEAD, OPTIONS", "/deals/update_or_create": post,
+			"/products/1": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS", "/products-by-id/p": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
+			"/deals/1": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS", "/deals-by-id/p": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
 			"/users/1/events": "GET, POST, HEAD, OPTIONS", "/users-by-id/x/events": "GET, POST, HEAD, OPTIONS",
 			"/users/1/set_primary_company": post, "/users-by-id/x/set_primary_company": post,
 		}

@@ -95,6 +95,9 @@ func (s *Server) contactShapes(r *request, views []*gateway.ContactView) ([]any,
 	if err != nil {
 		return nil, err
 	}
+	if err := sh.readContactTags(s, r, views); err != nil {
+		return nil, err
+	}
 	shapes := make([]any, len(views))
 	for i, v := range views {
 		shapes[i] = sh.contact(v)

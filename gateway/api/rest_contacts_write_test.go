@@ -255,6 +255,9 @@ func writes() []step {
 			step{"POST", contact + "/add_many_tags/", `{"tag_names":["stolen"]}`},
 			step{"POST", contact + "/remove_tag/", `{"name":"vip"}`},
 			step{"DELETE", contact + "/remove_tag/", `{"name":"vip"}`},
+			step{"POST", contact + "/add_to_list/", `{"list":1}`},
+			step{"POST", contact + "/remove_from_list/", `{"list":1}`},
+			step{"DELETE", contact + "/remove_from_list/", `{"list":1}`},
 		)
 	}
 	for _, method := range []string{"PUT", "POST"} {
@@ -469,7 +472,7 @@ func TestBodies(t *testing.T) {
 	created := func(contain ...string) []string { return contain }
 	w.run(t, []scenario{
 		{name: "a form", method: "POST", path: "/users/", header: kind(form), body: "user_id=f1&first_name=Fay+Lee&email=fay%2Bx%40acme.test&score=&tags=a&tags=b&plan=x%26y",
-			status: 201, contain: created(`"user_id":"f1"`, `"name":"Fay Lee"`, `"email":"fay+x@acme.test"`, `"score":0`, `{"id":null,"name":"a"},{"id":null,"name":"b"}`, `"value":"x&y"`)},
+			status: 201, contain: created(`"user_id":"f1"`, `"name":"Fay Lee"`, `"email":"fay+x@acme.test"`, `"score":0`, `{"id":3,"name":"a"},{"id":4,"name":"b"}`, `"value":"x&y"`)},
 		{name: "a form with brackets and a charset", method: "POST", path: "/users/", header: kind(form + "; charset=utf-8"), body: "user_id=f2&tags[]=a", status: 201, contain: created(`"name":"a"`)},
 		{name: "a form that says a name twice", method: "POST", path: "/users/", header: kind(form), body: "user_id=f3&city=A&city=B", status: 201, contain: created(`"city":"B"`)},
 		{name: "a form with a broken escape", method: "POST", path: "/users/", header: kind(form), body: "city=%zz", status: 400, contain: []string{`{"detail":"Form parse error - `}},

@@ -19,8 +19,7 @@ import (
 // Decisions
 //
 //   - A product event is kept as what its contact did, with product_id in its data, as
-//     the widget's are. There are no products by themselves, so none has an internal id
-//     and /products/:id/ does not exist.
+//     the widget's are. By its own id a product need not be there: the event makes it.
 //   - When something happened is told in Unix seconds, as documented, or milliseconds,
 //     or as a date and time. No time, 0, and .NET's year 1 are now; so is what lies
 //     ahead, since a clock that is wrong must not make a contact the last one seen.
@@ -156,12 +155,35 @@ var productEventTypes = []string{
 	"detail", "add", "remove", "checkout", "checkout option", "refund", "promo click",
 }
 
-// createProductEvent answers POST /products-by-id/:custom_id/product_event/.
-func createProductEvent(r *request) (operation, error) {
+// createProductEventByCustomID answers POST /products-by-id/:custom_id/product_event/.
+func createProductEventByCustomID(r *request) (operation, error) {
 	product := strings.TrimRight(r.pathID(), "/")
 	if product == "" || len(product) > gateway.MaxID {
 		return nil, errNotFound
 	}
+	return addProductEvent(r, func(e *gateway.Editor, contact gateway.ContactID, o occurrence) (int64, error) {
+		data, err := withProduct(product, o.data)
+		if err != nil {
+			return 0, err
+		}
+		id, _, err := e.AddEvent(contact, gateway.EventProduct, o.name, data, o.at)
+		return id, err
+	})
+}
+
+// createProductEvent answers POST /products/:id/product_event/.
+func createProductEvent(r *request) (operation, error) {
+	product, err := parseID(strings.TrimRight(r.pathID(), "/"))
+	if err != nil {
+		return nil, err
+	}
+	return addProductEvent(r, func(e *gateway.Editor, contact gateway.ContactID, o occurrence) (int64, error) {
+		id, _, err := e.AddProductEvent(contact, gateway.RecordID(product), o.name, o.data, o.at)
+		return id, err
+	})
+}
+
+func addProductEvent(r *request, add func(e *gateway.Editor, contact gateway.ContactID, o occurrence) (int64, error)) (operation, error) {
 	f, err := r.fields()
 	if err != nil {
 		return nil, err
@@ -177,15 +199,12 @@ func createProductEvent(r *request) (operation, error) {
 	if o.name = strings.ToLower(o.name); !slices.Contains(productEventTypes, o.name) {
 		return nil, invalid("event_type", noChoice(o.name))
 	}
-	if o.data, err = withProduct(product, o.data); err != nil {
-		return nil, err
-	}
 	return func(e *gateway.Editor) (answer, error) {
 		contact, err := who.find(e)
 		if err != nil {
 			return answer{}, err
 		}
-		id, _, err := e.AddEvent(contact, gateway.EventProduct, o.name, o.data, o.at)
+		id, err := add(e, contact, o)
 		return answer{status: http.StatusCreated, body: struct {
 			ID int64 `json:"id"`
 		}{id}}, err

@@ -11,7 +11,7 @@ import (
 
 func TestAttributes(t *testing.T) {
 	t.Parallel()
-	transcript(t, "attributes", func(*wire) {}, slices.Concat(
+	transcript(t, "attributes", func(w *wire) { w.contact("u1", "key100000000") }, slices.Concat(
 		[]string{
 			`v1 POST /attributes/ {"content_type":"user","name":"API string attribute","value_type":"string","description":"What it is"}`,
 			`v2 POST /attributes/ {"content_type":"clientuser","name":"Plan","value_type":"fixed","choices":["a","b"],"allow_multiple_choices":true}`,
@@ -19,6 +19,12 @@ func TestAttributes(t *testing.T) {
 			`v2 POST /attributes {"content_type":"company","name":"Since","value_type":"datetime"}`,
 			`v2 POST /attributes/ {"content_type":"company","name":"Is pro","value_type":"boolean"}`,
 			`v2 POST /attributes/ {"content_type":"deal","name":"x","value_type":"money"}`,
+			`v2 POST /attributes/ {"content_type":"deal","name":"Stage","value_type":"fixed","choices":["new",2,"new"]}`,
+			`v1 POST /attributes/ {"content_type":"product","name":"Price","value_type":"float"}`,
+			`v2 POST /attributes/ {"content_type":"activity","name":"Length","value_type":"integer"}`,
+			`v2 POST /attributes/ {"content_type":"ticket","name":"Due","value_type":"date"}`,
+			`v2 POST /attributes/ {"content_type":"product","name":"Product id","value_type":"string"}`,
+			`v2 POST /attributes/ {"content_type":"deal","name":"y","value_type":"fixed","choices":[{}],"allow_multiple_choices":"perhaps"}`,
 			`v2 POST /attributes/`,
 			`v2 POST /attributes/ {"content_type":"company","name":"` + strings.Repeat("ż", 33) + `","value_type":"string"}`,
 			`v2 POST /attributes/ {"content_type":"company","name":"!?","value_type":"string"}`,
@@ -29,13 +35,17 @@ func TestAttributes(t *testing.T) {
 			`v2 GET /attributes/?content_type=nothing`,
 			`v2 GET /attributes/?limit=2&content_type=company`,
 			`v2 GET /attributes/?limit=2&content_type=company&page=2`,
-			`v2 DELETE /attributes/1/`,
 			`v2 GET /attributes/99/`,
+			`v2 DELETE /attributes/99/`,
+			`v2 DELETE /attributes/x/`,
 			`v2 GET /attributes/abc/`,
 		},
 		both(
 			`GET /attributes/`,
 			`GET /attributes/1/`,
+			`GET /attributes/2/`,
+			`GET /attributes/6/`,
+			`GET /attributes/?content_type=product`,
 			`GET /attribute-type/api_string_attribute/users/`,
 			`GET /attribute-type/plan/users`,
 			`GET /attribute-type/seats/companies/`,
@@ -48,7 +58,15 @@ func TestAttributes(t *testing.T) {
 			`GET /attribute-type/employees_count/companies/`,
 			`GET /attribute-type/seats/users/`,
 			`GET /attribute-type/%00/users/`,
-		)))
+		),
+		[]string{
+			`v2 PUT /users-by-id/u1/ {"plan":["a","c"],"api_string_attribute":"x"}`,
+			`v2 DELETE /attributes/1/`,
+			`v2 GET /users-by-id/u1/`,
+			`v2 GET /attributes/1/`,
+			`v2 PUT /users-by-id/u1/ {"API string attribute":7}`,
+			`v1 GET /users-by-id/u1/`,
+		}))
 }
 
 func TestEvents(t *testing.T) {

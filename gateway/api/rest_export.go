@@ -128,11 +128,16 @@ func sendAll[T any](x *export, list func(limit int) ([]T, error), row func(v T) 
 	}
 }
 
-// sendContacts is sendAll for all contacts, newest first.
-func (s *Server) sendContacts(x *export, row func(v *gateway.ContactView) error) error {
+// sendContacts is sendAll for all contacts, newest first. look sees each page before
+// its rows are sent; nil does nothing.
+func (s *Server) sendContacts(x *export, look func(views []*gateway.ContactView) error, row func(v *gateway.ContactView) error) error {
 	var before gateway.ContactID
 	return sendAll(x, func(limit int) ([]*gateway.ContactView, error) {
-		return s.reader.Contacts(x.r.Request().Context(), x.r.workspace.ID, before, limit)
+		views, err := s.reader.Contacts(x.r.Request().Context(), x.r.workspace.ID, before, limit)
+		if err == nil && look != nil {
+			err = look(views)
+		}
+		return views, err
 	}, func(v *gateway.ContactView) error {
 		before = v.Contact.ID
 		return row(v)
@@ -151,7 +156,9 @@ func (s *Server) exportContacts(r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.sendContacts(x, func(v *gateway.ContactView) error {
+	return s.sendContacts(x, func(views []*gateway.ContactView) error {
+		return sh.readContactTags(s, r, views)
+	}, func(v *gateway.ContactView) error {
 		return x.row(sh.contact(v), func() []string {
 			var ids, names []string
 			for _, c := range v.Companies {
@@ -176,7 +183,11 @@ func (s *Server) exportCompanies(r *request) error {
 	}
 	var before gateway.CompanyID
 	return sendAll(x, func(limit int) ([]*gateway.CompanyView, error) {
-		return s.reader.Companies(r.Request().Context(), r.workspace.ID, before, limit)
+		views, err := s.reader.Companies(r.Request().Context(), r.workspace.ID, before, limit)
+		if err == nil {
+			err = sh.readCompanyTags(s, r, views)
+		}
+		return views, err
 	}, func(v *gateway.CompanyView) error {
 		before = v.ID
 		return x.row(sh.company(v), func() []string {
@@ -204,7 +215,7 @@ func (s *Server) exportMemberships(r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.sendContacts(x, func(v *gateway.ContactView) error {
+	return s.sendContacts(x, nil, func(v *gateway.ContactView) error {
 		for _, c := range v.Companies {
 			err := x.row(exportedMembership{v.Contact.ID, orNull(v.CustomID), c.CompanyID, orNull(c.CustomID), orNull(c.Name), stamp(c.Since), c.Source, c.Primary}, func() []string {
 				return []string{strconv.FormatInt(int64(v.Contact.ID), 10), v.CustomID, strconv.FormatInt(int64(c.CompanyID), 10), c.CustomID, c.Name, stampText(c.Since), string(c.Source), strconv.FormatBool(c.Primary)}

@@ -14,6 +14,7 @@ import (
 type shaper struct {
 	version version
 	defs    map[string]*gateway.AttributeDef
+	tags    map[string]gateway.TagID // see readTags
 }
 
 // shaper reads the attribute definitions of the entity. Call it after reading
@@ -64,7 +65,7 @@ type contactV1 struct {
 	Companies       []contactCompanyV1 `json:"companies"`
 	Attributes      []attributeV1      `json:"attributes"`
 	GravatarURL     raw                `json:"gravatar_url"`
-	Lists           []struct{}         `json:"lists"`
+	Lists           []listShape        `json:"lists"`
 	Tags            []tag              `json:"tags"`
 	Notifications   raw                `json:"notifications"`
 	FacebookURL     raw                `json:"facebook_url"`
@@ -95,10 +96,11 @@ type attributeV1 struct {
 	ValueType   string              `json:"value_type"`
 }
 
-// tag is a tag of a contact or a company. Tags are texts so far and have no id.
+// tag is a tag of a contact or a company. One that was deleted while they were read
+// has no id, nor has what can't be a name (gateway.IsTagName).
 type tag struct {
-	ID   *int64 `json:"id"`
-	Name string `json:"name"`
+	ID   *gateway.TagID `json:"id"`
+	Name string         `json:"name"`
 }
 
 // contactV2 is a contact in version 2, recorded in 2022 with gaps: country to
@@ -130,7 +132,7 @@ type contactV2 struct {
 	UpdatedAt           stamp              `json:"updated_at"`
 	Companies           []contactCompanyV2 `json:"companies"`
 	GravatarURL         raw                `json:"gravatar_url"`
-	Lists               []struct{}         `json:"lists"`
+	Lists               []listShape        `json:"lists"`
 	Tags                []tag              `json:"tags"`
 	Notifications       raw                `json:"notifications"`
 	GoogleURL           raw                `json:"google_url"`
@@ -209,7 +211,7 @@ func (sh *shaper) contact(v *gateway.ContactView) any {
 			Browser: b.take("browser"), OSType: b.take("os_type"), Resolution: b.take("resolution"),
 			CreatedAt: stamp(v.CreatedAt), UpdatedAt: stamp(v.UpdatedAt),
 			Companies: make([]contactCompanyV1, len(v.Companies)), Attributes: b.attributes(),
-			GravatarURL: b.take("gravatar_url"), Lists: []struct{}{}, Tags: b.tags(),
+			GravatarURL: b.take("gravatar_url"), Lists: shapeLists(v.Lists), Tags: b.tags(),
 			Notifications: notifications, FacebookURL: b.take("facebook_url"),
 			LinkedinURL: b.take("linkedin_url"), TwitterURL: b.take("twitter_url"),
 			GoogleURL: b.take("google_url"),
@@ -230,7 +232,7 @@ func (sh *shaper) contact(v *gateway.ContactView) any {
 		Unsubscribed: unsubscribed, BrowserLanguage: b.take("browser_language"), Score: score,
 		CreatedAt: stamp(v.CreatedAt), UpdatedAt: stamp(v.UpdatedAt),
 		Companies:   make([]contactCompanyV2, len(v.Companies)),
-		GravatarURL: b.take("gravatar_url"), Lists: []struct{}{}, Tags: b.tags(),
+		GravatarURL: b.take("gravatar_url"), Lists: shapeLists(v.Lists), Tags: b.tags(),
 		Notifications: notifications, GoogleURL: b.take("google_url"),
 		FacebookURL: b.take("facebook_url"), LinkedinURL: b.take("linkedin_url"),
 		TwitterURL: b.take("twitter_url"),
@@ -363,7 +365,11 @@ func (b *bag) tags() []tag {
 	tags := []tag{}
 	if v, ok := b.value("tags"); ok {
 		for _, item := range gateway.Items(v) {
-			tags = append(tags, tag{Name: gateway.Text(item)})
+			t := tag{Name: gateway.Text(item)}
+			if id, ok := b.shaper.tags[t.Name]; ok {
+				t.ID = &id
+			}
+			tags = append(tags, t)
 		}
 	}
 	return tags
@@ -433,14 +439,23 @@ func (b *bag) attributes() []attributeV1 {
 	out := []attributeV1{}
 	for _, a := range b.attrs {
 		if d := b.defs[a.Name]; d != nil {
-			out = append(out, attributeV1{d.Name, raw(a.Value.Raw), d.Description, d.ID, d.Label, valueType(d.Type)})
+			out = append(out, attributeV1{d.Name, raw(a.Value.Raw), d.Description, d.ID, d.Label, valueTypeOf(d)})
 		}
 	}
 	return out
 }
 
+// valueTypeOf is the type of a custom attribute in the vendor's words.
+func valueTypeOf(d *gateway.AttributeDef) string {
+	if d.Integer {
+		return "integer"
+	}
+	return valueType(d.Type)
+}
+
 // valueType is the type in the vendor's words (contract, section 6). Numbers
-// are of one type here, so all of them are floats there.
+// are of one type here, so all of them are floats there, but for those that were
+// defined as integers (valueTypeOf).
 func valueType(t gateway.Type) string {
 	switch t {
 	case gateway.TypeNumber:

@@ -30,13 +30,14 @@ type writeHandler func(r *request) (operation, error)
 // operation is carried out within an edit; see gateway.Gateway.Edit for what it may do.
 type operation func(e *gateway.Editor) (answer, error)
 
-// answer is what an operation answers with: the view of a contact or company as it is
-// after the commit if one is named, else body, nothing if that is nil.
+// answer is what an operation answers with: the view of a contact, company or record as
+// it is after the commit if one is named, else body, nothing if that is nil.
 type answer struct {
 	status  int
 	body    any
 	contact gateway.ContactID
 	company gateway.CompanyID
+	record  recordRef
 }
 
 // done answers that all went well where there is nothing to tell.
@@ -104,12 +105,18 @@ func (s *Server) render(r *request, a answer) ([]byte, error) {
 		if v, err = s.reader.Company(ctx, r.workspace.ID, a.company); err == nil {
 			shapes, err = s.companyShapes(r, []*gateway.CompanyView{v})
 		}
+	case a.record.id != 0:
+		var v *gateway.Record
+		if v, err = s.reader.Record(ctx, r.workspace.ID, a.record.entity, a.record.id); err == nil {
+			shapes, err = s.recordShapes(r, a.record.entity, []*gateway.Record{v})
+		}
 	}
 	switch {
 	case gateway.IsNotFound(err):
+		_, id := a.subject()
 		body = struct {
 			ID int64 `json:"id"`
-		}{max(int64(a.contact), int64(a.company))}
+		}{id}
 	case err != nil:
 		return nil, err
 	case shapes != nil:
@@ -288,8 +295,8 @@ type tagAnswer struct {
 }
 
 type addedTag struct {
-	Name string `json:"name"`
-	ID   *int64 `json:"id"` // see tag
+	Name string        `json:"name"`
+	ID   gateway.TagID `json:"id"`
 }
 
 // withTags returns have with the names that it lacks, and whether there are any. Tags
@@ -357,7 +364,11 @@ func (k *kind[ID, P]) addTag(at target[ID]) writeHandler {
 			added, err := k.changeTags(r, e, at, func(have []string) ([]string, bool, error) {
 				return withTags(have, []string{name})
 			})
-			return answer{status: http.StatusOK, body: tagAnswer{added, addedTag{Name: name}}}, err
+			if err != nil {
+				return answer{}, err
+			}
+			id, _, err := e.AddTag(name)
+			return answer{status: http.StatusOK, body: tagAnswer{added, addedTag{name, id}}}, err
 		}, err
 	}
 }

@@ -54,6 +54,9 @@ func (s *Server) resources() []resource {
 		many("/users-by-id", refByCustomID),
 		contact("/users-by-id/:id", s.byCustomID, targetByCustomID),
 		s.companyResources(),
+		s.tagResources(),
+		s.listResources(),
+		s.recordResources(),
 		[]resource{{"/bulk", methods{many: s.bulk}}})
 }
 

@@ -27,12 +27,11 @@ func (s *Server) companyResources() []resource {
 			{"/users-by-id/:id/set_primary_company", methods{post: setPrimaryCompany(targetByCustomID)}},
 
 			{"/attributes", methods{get: s.attributes, post: createAttribute}},
-			{"/attributes/:id", methods{get: s.attribute}},
+			{"/attributes/:id", methods{get: s.attribute, del: deleteAttribute}},
 			{"/attribute-type/:id/users", methods{get: s.contactAttributeType}},
 			{"/attribute-type/:id/companies", methods{get: s.companyAttributeType}},
 
 			{"/events", methods{post: createEvent}},
-			{"/products-by-id/:id/product_event", methods{post: createProductEvent}},
 			{"/site-views", methods{post: createSiteView}},
 		})
 }

@@ -24,6 +24,7 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "civgate.db"))
 	testDeleteLeavesNothing(t, s, func() []string {
 		return rowsOf(t, s.Path(), `SELECT kind || ' ' || value || ' ' || slot || ' ' || contact_id FROM identifiers
+			UNION ALL SELECT 'employees of ' || id FROM companies c WHERE employees <> (SELECT count(*) FROM memberships m WHERE m.company_id = c.id AND m.until = 0)
 			UNION ALL SELECT 'orphan in ' || "table" FROM pragma_foreign_key_check() ORDER BY 1`)
 	})
 }
@@ -64,6 +65,11 @@ func testDeleteLeavesNothing(t *testing.T, s *store.Store, rest func() []string)
 	if err != nil {
 		t.Fatal(err)
 	}
+	lists, err := s.Lists(ctx, w)
+	if err != nil || len(lists) != 1 {
+		t.Fatalf("lists: %v, %v", lists, err)
+	}
+	list := lists[0]
 	text, sums := export(t, s)
 	restBefore := rest()
 
@@ -84,6 +90,7 @@ func testDeleteLeavesNothing(t *testing.T, s *store.Store, rest func() []string)
 		link := func(id gateway.ContactID, co gateway.CompanyID, until time.Time) {
 			c.NewMemberships = append(c.NewMemberships, gateway.Membership{WorkspaceID: w, ContactID: id, CompanyID: co, Source: gateway.SourceAPI, Since: at, Until: until})
 		}
+		c.Tagged = append(c.Tagged, gateway.TagChange{Entity: gateway.EntityCompany, Subject: id, Name: "beta", At: at})
 		link(stays.ID, company, time.Time{})
 		link(stays.ID, company, at)
 		for i := range contacts {
@@ -100,12 +107,21 @@ func testDeleteLeavesNothing(t *testing.T, s *store.Store, rest func() []string)
 				c.PageViews = append(c.PageViews, gateway.PageView{WorkspaceID: w, ContactID: x.ID, At: at})
 				c.Events = append(c.Events, gateway.Event{WorkspaceID: w, ContactID: x.ID, Kind: gateway.EventCustom, Name: "n", At: at})
 			}
+			c.Tagged = append(c.Tagged, gateway.TagChange{Entity: gateway.EntityContact, Subject: int64(x.ID), Name: "beta", At: at})
 			link(x.ID, company, time.Time{})
 			link(x.ID, company, at)
 			link(x.ID, stays.Companies[0].CompanyID, time.Time{})
 			link(x.ID, stays.Companies[0].CompanyID, at)
 		}
-		return tx.Save(w, c)
+		if err := tx.Save(w, c); err != nil {
+			return err
+		}
+		for _, id := range contacts {
+			if err := tx.AddListed(w, gateway.Listed{ListID: list.ID, ContactID: id, AddedAt: at}); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	for what, remove := range map[string][]*gateway.Changes{
 		"both at once":           {{DeletedContacts: []gateway.ContactID{0}, DeletedCompanies: []gateway.CompanyID{0}}},

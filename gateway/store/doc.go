@@ -29,6 +29,26 @@
 //     the events: an index of events by name would cost each event a search. Names
 //     that are known to be there are kept in memory, 50 ns an event, so that the
 //     table is touched for new names only.
+//   - What is written rarely (lists, segments) is one SQL for both databases (plain.go), and
+//     written at once, not with the batch of a Save. A merge copies the loser's places in
+//     lists to the winner: reading lists through all aliases would cost every page of
+//     contacts more than merges of the few who are in a list do.
+//   - How many employees a company has is a number in its row, which every Save that
+//     changes memberships keeps: counting took 45 ms for 200,000. Who has a tag is a
+//     table (tagged) beside the attributes that say so; see tags.go. Taking a tag
+//     from 100,000 contacts takes 0.5 s in SQLite and 2.1 s in PostgreSQL.
+//   - An attribute is dropped by reading what may have it in the order of an index,
+//     searched by SQL for the name and rewritten in Go, so that what else is in a bag
+//     stays byte for byte. It goes in portions of up to 4,096 rows, fewer where bags are
+//     large, within the one transaction that also deletes the definition. Of 1,000,000
+//     contacts that all have it that takes 3.2 s in SQLite and 7.0 s in PostgreSQL
+//     (BenchmarkDropAttribute), for as long as other transactions of the workspace (in
+//     SQLite: all) wait.
+//   - Memory of definitions is checked against a counter (attribute_drops), which every
+//     Load reads along: one row, where comparing the definitions themselves would read
+//     up to thousands. What was remembered before one was dropped ends in a conflict.
+//   - Records (products and deals) are written in SQL that both share (plain.go), in
+//     groups of 64, and found by one text of entity and own id.
 //   - Contacts and companies that meet conditions are found by SQL as far as an
 //     identifier, a range or a pattern narrows the search, and decided in Go, so that
 //     both databases give one answer (read_find.go, read_match.go). It costs a

@@ -19,14 +19,14 @@ func (p plain) KeptAnswer(ws gateway.WorkspaceID, key string) (*gateway.KeptAnsw
 		a := gateway.KeptAnswer{Key: key}
 		var request []byte
 		var at int64
-		if err := row.Scan(&request, &a.Status, &a.ContactID, &a.CompanyID, &a.Body, &at); err != nil {
+		if err := row.Scan(&request, &a.Status, &a.Entity, &a.SubjectID, &a.Body, &at); err != nil {
 			return err
 		}
 		copy(a.Request[:], request)
 		a.At = moment(at)
 		found = &a
 		return nil
-	}, `SELECT request, status, contact_id, company_id, body, kept_at FROM kept_answers WHERE workspace_id = $1 AND key = $2`, int64(ws), key)
+	}, `SELECT request, status, entity, subject_id, body, kept_at FROM kept_answers WHERE workspace_id = $1 AND key = $2`, int64(ws), key)
 	return found, err
 }
 
@@ -39,10 +39,10 @@ func (p plain) KeepAnswer(ws gateway.WorkspaceID, a gateway.KeptAnswer, forget t
 		(SELECT key FROM kept_answers WHERE workspace_id = $1 AND kept_at < $2 ORDER BY kept_at LIMIT $3)`, int64(ws), micros(forget), forgotten); err != nil {
 		return err
 	}
-	_, err := p.on.exec(`INSERT INTO kept_answers (workspace_id, key, request, status, contact_id, company_id, body, kept_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+	_, err := p.on.exec(`INSERT INTO kept_answers (workspace_id, key, request, status, entity, subject_id, body, kept_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (workspace_id, key) DO UPDATE SET request = excluded.request, status = excluded.status,
-			contact_id = excluded.contact_id, company_id = excluded.company_id, body = excluded.body, kept_at = excluded.kept_at`,
-		int64(ws), a.Key, a.Request[:], a.Status, int64(a.ContactID), int64(a.CompanyID), a.Body, micros(a.At))
+			entity = excluded.entity, subject_id = excluded.subject_id, body = excluded.body, kept_at = excluded.kept_at`,
+		int64(ws), a.Key, a.Request[:], a.Status, string(a.Entity), a.SubjectID, a.Body, micros(a.At))
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -42,13 +43,16 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 		if err != nil {
 			return err
 		}
-		def, err := tx.NextIDs(gateway.IDAttribute, 1)
+		def, err := tx.NextIDs(gateway.IDAttribute, 3)
 		if err != nil {
 			return err
 		}
 		c := &gateway.Changes{
-			NewDefs: []gateway.AttributeDef{{ID: gateway.AttributeID(def), WorkspaceID: w, Entity: gateway.EntityContact, Name: "plan", Label: "Plan", Type: gateway.TypeText, Description: "what they pay", CreatedAt: at}},
-			Visits:  3, VisitsAt: at,
+			NewDefs: []gateway.AttributeDef{{ID: gateway.AttributeID(def), WorkspaceID: w, Entity: gateway.EntityContact, Name: "plan", Label: "Plan", Type: gateway.TypeText, Description: "what they pay", CreatedAt: at},
+				{ID: gateway.AttributeID(def + 1), WorkspaceID: w, Entity: gateway.EntityProduct, Name: "size", Label: "Size", Type: gateway.TypeList, Choices: []string{"S", "\"L\""}, Multiple: true, CreatedAt: at}},
+			NewRecords: []*gateway.Record{{ID: 1, WorkspaceID: w, Entity: gateway.EntityProduct, CustomID: "p1", Name: "Mug ✓", CreatedAt: at, UpdatedAt: at, Attributes: gateway.Attributes{{Name: "price", Value: gateway.NumberValue(9.5)}}},
+				{ID: 2, WorkspaceID: w, Entity: gateway.EntityDeal, CreatedAt: at, UpdatedAt: at}},
+			Visits: 3, VisitsAt: at,
 			Quarantine: []gateway.Quarantined{{At: at, Body: []byte{0, 0xff, '{', '\n'}, Reason: "odd"}},
 		}
 		for i := range 3 {
@@ -81,6 +85,10 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 			c.PageViews = append(c.PageViews, gateway.PageView{WorkspaceID: w, ContactID: id, Key: x.Key, At: at, URL: "https://x.test/?a=\"", Path: "/"})
 			ids = append(ids, gateway.MessageID{15: byte(i), 14: byte(i >> 8), 0: 0xff})
 		}
+		c.Tagged = []gateway.TagChange{
+			{Entity: gateway.EntityContact, Subject: firstContact, Name: "vip ✓", At: at}, {Entity: gateway.EntityCompany, Subject: firstCompany, Name: "vip ✓", At: at},
+			{Entity: gateway.EntityContact, Subject: firstContact + 1, Name: "beta", At: at},
+		}
 		c.Events = []gateway.Event{{WorkspaceID: w, ContactID: gateway.ContactID(firstContact), Kind: gateway.EventCustom, Name: "n", At: at, Data: `{"a":1.50}`}}
 		c.Merges = []gateway.Merge{{WorkspaceID: w, At: at, By: "widget", Rule: "r", WinnerID: gateway.ContactID(firstContact), LoserID: gateway.ContactID(firstContact + 1), Before: `{}`, After: `{"b":2}`}}
 		if _, err := tx.ClaimMessages(w, ids, at); err != nil {
@@ -89,7 +97,17 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 		if err := tx.Save(w, c); err != nil {
 			return err
 		}
-		if err := tx.KeepAnswer(w, gateway.KeptAnswer{Key: "k", Request: [32]byte{0, 1, 0xff}, Status: 201, ContactID: 1, CompanyID: 2, Body: "{\"a\":\n}", At: at}, at); err != nil {
+		if err := furnishLists(tx, w, gateway.ContactID(firstContact), at); err != nil {
+			return err
+		}
+		if err := tx.KeepAnswer(w, gateway.KeptAnswer{Key: "k", Request: [32]byte{0, 1, 0xff}, Status: 201, Entity: gateway.EntityContact, SubjectID: 1, Body: "{\"a\":\n}", At: at}, at); err != nil {
+			return err
+		}
+		gone := gateway.AttributeDef{ID: gateway.AttributeID(def + 2), WorkspaceID: w, Entity: gateway.EntityDeal, Name: "gone", Type: gateway.TypeText}
+		if err := tx.Save(w, &gateway.Changes{NewDefs: []gateway.AttributeDef{gone}}); err != nil {
+			return err
+		}
+		if err := tx.DropAttribute(w, gone); err != nil {
 			return err
 		}
 		if err := tx.AddInspections(w, []*gateway.Inspection{
@@ -103,6 +121,24 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// furnishLists makes a list with two contacts, and a segment.
+func furnishLists(tx gateway.Tx, w gateway.WorkspaceID, first gateway.ContactID, at time.Time) error {
+	list, err := tx.NextIDs(gateway.IDList, 1)
+	if err != nil {
+		return err
+	}
+	segment, err := tx.NextIDs(gateway.IDSegment, 1)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		tx.SaveList(gateway.List{ID: gateway.ListID(list), WorkspaceID: w, Name: "Newsletter ✓", Description: "who\nreads it", CreatedAt: at, UpdatedAt: at}),
+		tx.AddListed(w, gateway.Listed{ListID: gateway.ListID(list), ContactID: first + 1, AddedAt: at}),
+		tx.AddListed(w, gateway.Listed{ListID: gateway.ListID(list), ContactID: first, AddedAt: at, Via: first + 1}),
+		tx.SaveSegment(gateway.Segment{ID: gateway.SegmentID(segment), WorkspaceID: w, Name: "Paying", Filter: "plan=pro&score__gte=3", CreatedAt: at, UpdatedAt: at}),
+	)
 }
 
 func export(t *testing.T, s *store.Store) (string, []store.TableSum) {
@@ -212,6 +248,11 @@ func checkImported(t *testing.T, s *store.Store, w gateway.WorkspaceID, contacts
 			return err
 		}
 		x := &gateway.Contact{ID: gateway.ContactID(id), WorkspaceID: w, CustomID: "new", CreatedAt: at, UpdatedAt: at}
+		for _, kind := range []gateway.IDKind{gateway.IDList, gateway.IDSegment} {
+			if id, err := tx.NextIDs(kind, 1); err != nil || id < 2 {
+				t.Errorf("the next id of a %s is %d, %v", kind, id, err)
+			}
+		}
 		return tx.Save(w, &gateway.Changes{
 			NewContacts: []*gateway.Contact{x}, NewCompanies: []*gateway.Company{{ID: gateway.CompanyID(company), WorkspaceID: w, CustomID: "new", CreatedAt: at}},
 			PageViews: []gateway.PageView{{WorkspaceID: w, ContactID: x.ID, At: at}},
@@ -237,7 +278,7 @@ func TestImportDamaged(t *testing.T) {
 		{"empty", "", "ends here"},
 		{"something else", "{\"a\":1}\n", "not an export"},
 		{"no JSON", "PK\x03\x04\n", "not what belongs here"},
-		{"another format", strings.Replace(text, `"format":3`, `"format":4`, 1), "format 4"},
+		{"another format", strings.Replace(text, `"format":3`, `"format":2`, 1), "format 2"},
 		{"cut in a row", text[:len(text)/2], "before its end"},
 		{"cut after a table", text[:strings.Index(text, `{"table":"contacts"`)], "before its end"},
 		{"without the last line", strings.TrimSuffix(text, "{\"civgate\":\"end\"}\n"), "before its end"},

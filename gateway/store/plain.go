@@ -33,6 +33,31 @@ type plainTx interface {
 	rows(scan func(row scanner) error, text string, args ...any) error
 }
 
+// write runs a statement of a workspace and returns how many rows it changed.
+func (p plain) write(w gateway.WorkspaceID, text string, args ...any) (changed int64, err error) {
+	if err := p.on.lock(w); err != nil {
+		return 0, err
+	}
+	return p.on.exec(text, args...)
+}
+
+// one reads the one row of a workspace that a statement returns, a CodeNotFound of what
+// it is if there is none.
+func (p plain) one(w gateway.WorkspaceID, what string, scan func(row scanner) error, text string, args ...any) error {
+	if err := p.on.lock(w); err != nil {
+		return err
+	}
+	found := false
+	err := p.on.rows(func(row scanner) error {
+		found = true
+		return scan(row)
+	}, text, args...)
+	if err == nil && !found {
+		err = notFound(what)
+	}
+	return err
+}
+
 var (
 	_ plainTx = (*sqliteTx)(nil)
 	_ plainTx = (*postgresTx)(nil)

@@ -55,7 +55,7 @@ func (c *recordingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (dri
 var harmless = regexp.MustCompile(`^SCAN (workspaces|w|alias|a|h\d+|m\d+|(\d+ )?CONSTANT ROWS?)( |$)`)
 
 // few are tables that hold few rows of a workspace.
-var few = regexp.MustCompile(`(agents|api_keys|attribute_defs|visits|workspaces)`)
+var few = regexp.MustCompile(`(attribute_drops|agents|api_keys|attribute_defs|lists|segments|visits|workspaces)`)
 
 // TestNoScans runs every method of the reader and looks at how the engine
 // would search for what it asks.
@@ -78,14 +78,17 @@ func TestNoScans(t *testing.T) {
 		var c []*gateway.Contact
 		var companies []*gateway.Company
 		var members []gateway.Membership
+		var tagged []gateway.TagChange
 		for i := range rows {
 			c = append(c, &gateway.Contact{ID: gateway.ContactID(i + 1), CustomID: fmt.Sprint("u", i), EmailKey: "e"})
 			companies = append(companies, &gateway.Company{ID: gateway.CompanyID(i + 1), CustomID: fmt.Sprint("c", i)})
 			members = append(members, gateway.Membership{ContactID: c[i].ID, CompanyID: companies[i].ID, Source: gateway.SourceWidget})
+			tagged = append(tagged, gateway.TagChange{Entity: gateway.EntityContact, Subject: int64(c[i].ID), Name: "vip"})
 		}
 		c[1].MergedInto = 1
 		return tx.Save(w, &gateway.Changes{
-			NewContacts: c, NewCompanies: companies, NewKeys: []gateway.VisitorKey{{Key: "k1", ContactID: 1}}, NewMemberships: members,
+			NewRecords:  []*gateway.Record{{ID: 1, Entity: gateway.EntityProduct, CustomID: "p"}},
+			NewContacts: c, NewCompanies: companies, NewKeys: []gateway.VisitorKey{{Key: "k1", ContactID: 1}}, NewMemberships: members, Tagged: tagged,
 		})
 	})
 	if err != nil {
@@ -147,7 +150,27 @@ func TestNoScans(t *testing.T) {
 			_, err := r.Inspections(ctx, w, gateway.InspectionQuery{Verdict: gateway.VerdictAccepted, Contact: 1, Before: 9, After: 1, Limit: rows})
 			return err
 		},
-		"Inspection":     func() error { _, err := r.Inspection(ctx, w, 1); return err },
+		"Inspection": func() error { _, err := r.Inspection(ctx, w, 1); return err },
+		"Tags":       func() error { _, err := r.Tags(ctx, w, 0, rows); return err },
+		"Tag":        func() error { _, err := r.Tag(ctx, w, 1); return err },
+		"CountTags":  func() error { _, err := r.CountTags(ctx, w); return err },
+		"TagIDs":     func() error { _, err := r.TagIDs(ctx, w, []string{"vip", "x"}); return err },
+		"Lists":      func() error { _, err := r.Lists(ctx, w); return err },
+		"List":       func() error { _, err := r.List(ctx, w, 1); return missing(err) },
+		"Segments":   func() error { _, err := r.Segments(ctx, w); return err },
+		"Segment":    func() error { _, err := r.Segment(ctx, w, 1); return missing(err) },
+		"Meets": func() error {
+			_, err := r.Meets(ctx, w, 1, [][]gateway.Condition{{{Field: "list", Value: gateway.IntValue(1)}}})
+			return err
+		},
+		"DroppedAttributes": func() error { _, err := r.DroppedAttributes(ctx, w); return err },
+		"Record":            func() error { _, err := r.Record(ctx, w, gateway.EntityProduct, 1); return err },
+		"RecordByCustomID": func() error {
+			_, err := r.RecordByCustomID(ctx, w, gateway.RecordKey{Entity: gateway.EntityProduct, CustomID: "p"})
+			return err
+		},
+		"Records":        func() error { _, err := r.Records(ctx, w, gateway.EntityProduct, 0, rows); return err },
+		"CountRecords":   func() error { _, err := r.CountRecords(ctx, w, gateway.EntityProduct); return err },
 		"CountCompanies": func() error { _, err := r.CountCompanies(ctx, w); return err },
 		"Visits":         func() error { _, err := r.Visits(ctx, w); return err },
 		"Quarantine":     func() error { _, err := r.Quarantine(ctx, w, rows); return err },
@@ -174,16 +197,63 @@ func TestNoScans(t *testing.T) {
 			refs.CompanyCustomIDs = append(refs.CompanyCustomIDs, text)
 			refs.CompanyIDs = append(refs.CompanyIDs, gateway.CompanyID(i+1))
 			refs.CompanyNames = append(refs.CompanyNames, text)
+			refs.RecordIDs = append(refs.RecordIDs, gateway.RecordID(i+1))
+			refs.RecordKeys = append(refs.RecordKeys, gateway.RecordKey{Entity: gateway.EntityProduct, CustomID: text})
 		}
 		if _, err := newSQLiteTx(writer).Load(w, refs); err != nil {
 			t.Fatal(err)
 		}
 	}
+	err = s.Update(ctx, func(tx gateway.Tx) error {
+		if _, _, err := tx.AddTag(w, "beta", moment(1)); err != nil {
+			return err
+		}
+		if _, err := tx.Tag(w, 1); err != nil {
+			return err
+		}
+		_, err := tx.Untag(w, 1, gateway.EntityContact, 10)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.ForgetMessages(ctx, moment(1), 10); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Update(ctx, func(tx gateway.Tx) error { return useLists(tx, w, 1, 3) }); err != nil {
+		t.Fatal(err)
+	}
+	// Dropping an attribute goes once through what may have it, in an order that needs
+	// no sorting.
+	for _, entity := range []gateway.Entity{gateway.EntityContact, gateway.EntityCompany, gateway.EntityProduct, gateway.EntityDeal} {
+		d := gateway.AttributeDef{ID: 1, Entity: entity, Name: "x"}
+		if err := s.Update(ctx, func(tx gateway.Tx) error {
+			if err := tx.Save(w, &gateway.Changes{NewDefs: []gateway.AttributeDef{d}}); err != nil {
+				return err
+			}
+			return tx.DropAttribute(w, d)
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	drops := 0
 	for text := range writer.bulk {
-		if strings.HasPrefix(text, "SELECT") {
+		if !strings.Contains(text, "replace(attributes") {
+			continue
+		}
+		drops++
+		for _, detail := range planOf(t, s, text, 5) {
+			// Those that became part of one contact are sorted among themselves.
+			if !strings.HasPrefix(detail, "SEARCH") && detail != "USE TEMP B-TREE FOR LAST TERM OF ORDER BY" {
+				t.Errorf("%s\n\t%s", text, detail)
+			}
+		}
+	}
+	if drops != 5 {
+		t.Errorf("%d statements find what an attribute is dropped from", drops)
+	}
+	for text := range writer.bulk {
+		if strings.HasPrefix(text, "SELECT") || strings.HasPrefix(text, "WITH") || strings.Contains(text, "listed") {
 			rec.queries[text] = strings.Count(text, "?")
 		}
 	}
@@ -214,6 +284,7 @@ func TestNoScans(t *testing.T) {
 		{"e-mail", "i USING PRIMARY KEY (value=? AND kind=? AND workspace_id=? AND slot<?)", find(r, w, also, gateway.Condition{Field: "email", Value: text})},
 		{"phone number", "i USING PRIMARY KEY (value=? AND kind=? AND workspace_id=? AND slot<?)", find(r, w, also, gateway.Condition{Field: "phone_number", Value: text})},
 		{"id", "c USING INTEGER PRIMARY KEY (rowid=?)", find(r, w, also, gateway.Condition{Field: "id", Value: gateway.IntValue(1)})},
+		{"list of somebody's", "l USING PRIMARY KEY (list_id=? AND contact_id<?)", find(r, w, also, gateway.Condition{Field: "list", Value: gateway.IntValue(1)})},
 		{"list", "c USING INDEX contacts_listed (workspace_id=? AND id<?)", find(r, w, also)},
 		{"company's custom id", "c USING INDEX companies_custom_id (custom_id=? AND workspace_id=?)", func() error {
 			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{also, {Field: "custom_id", Value: text}}})
@@ -223,6 +294,17 @@ func TestNoScans(t *testing.T) {
 			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{also}})
 			return err
 		}},
+		{"tag", "g USING PRIMARY KEY (tag_id=? AND workspace_id=? AND entity=? AND subject_id<?)", find(r, w, also, gateway.Condition{Field: "tags", Value: text})},
+		{"tag by name", "t USING COVERING INDEX tags_name (name=? AND workspace_id=?)", find(r, w, also, gateway.Condition{Field: "tags", Value: text})},
+		{"tag of companies", "g USING PRIMARY KEY (tag_id=? AND workspace_id=? AND entity=? AND subject_id<?)", func() error {
+			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{also, {Field: "tags", Value: text}}})
+			return err
+		}},
+		{"tags by name", "t USING COVERING INDEX tags_name (name=? AND workspace_id=?)", calls["TagIDs"]},
+		{"list of tags", "tags USING INDEX tags_listed (workspace_id=? AND id<?)", calls["Tags"]},
+		{"products", "records USING PRIMARY KEY (workspace_id=? AND entity=? AND id<?)", calls["Records"]},
+		{"count of products", "records USING COVERING INDEX records_counted (workspace_id=? AND entity=?)", calls["CountRecords"]},
+		{"product by custom id", "records USING INDEX records_key (key=? AND workspace_id=?)", calls["RecordByCustomID"]},
 		{"members", strings.ReplaceAll(members, "former", "company"), calls["Members"]},
 		{"former members", members, calls["FormerMembers"]},
 	} {
@@ -241,6 +323,38 @@ func TestNoScans(t *testing.T) {
 			t.Errorf("%s sorts:\n\t%s", c.what, strings.Join(all, "\n\t"))
 		}
 	}
+}
+
+// missing is err, unless it says that nothing is there.
+func missing(err error) error {
+	if gateway.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// useLists does what can be done to lists, those of a contact among it.
+func useLists(tx gateway.Tx, w gateway.WorkspaceID, list gateway.ListID, contact gateway.ContactID) error {
+	merges := []gateway.Merge{{WinnerID: contact + 1, LoserID: contact}, {WinnerID: contact + 2, LoserID: contact}}
+	for _, err := range []error{
+		tx.SaveList(gateway.List{ID: list, WorkspaceID: w}),
+		tx.AddListed(w, gateway.Listed{ListID: list, ContactID: contact}),
+		tx.InheritLists(w, merges[:1]),
+		tx.InheritLists(w, merges),
+		tx.RemoveListed(w, list, contact),
+		tx.DisinheritLists(w, contact+1, contact),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	if _, err := tx.List(w, list); err != nil {
+		return err
+	}
+	if _, err := tx.CountLists(w); err != nil {
+		return err
+	}
+	return tx.DeleteList(w, list)
 }
 
 // find is a call of FindContacts.

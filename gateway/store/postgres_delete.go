@@ -30,10 +30,15 @@ var (
 	contactDeletes = []string{
 		deleteOf("page_views", "contact_id"),
 		deleteOf("events", "contact_id"),
-		deleteOf("memberships", "contact_id"),
+		"WITH gone AS (" + deleteOf("memberships", "contact_id") + " RETURNING t.workspace_id, t.company_id, t.until)" +
+			" UPDATE companies AS c SET employees = c.employees - n.n FROM (" +
+			"SELECT workspace_id, company_id, count(*) AS n FROM gone WHERE until = 0 GROUP BY workspace_id, company_id OFFSET 0) AS n" +
+			" WHERE c.workspace_id = n.workspace_id AND c.id = n.company_id",
+		deleteOf("tagged", "subject_id") + " AND t.entity = 'contact'",
 		deleteOf("visitor_keys", "contact_id"),
 		"UPDATE inspections AS t SET contact_id = 0, detail = '" + deletedDetail + "' FROM " + given("id bigint") +
 			" WHERE t.workspace_id = u.workspace_id AND t.contact_id = u.id",
+		deleteOf("listed", "contact_id"),
 		deleteOf("merges", "winner_id"),
 		deleteOf("merges", "loser_id"),
 		deleteOf("contacts", "id"),
@@ -55,6 +60,7 @@ var (
 			" ORDER BY o.since, o.company_id LIMIT 1) AS place" + currentMembersOf + " OFFSET 0) AS p" +
 			" WHERE t.ctid = p.place",
 		deleteOf("memberships", "company_id"),
+		deleteOf("tagged", "subject_id") + " AND t.entity = 'company'",
 		deleteOf("companies", "id"),
 	}
 )

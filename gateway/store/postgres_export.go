@@ -44,9 +44,13 @@ func (w *postgresWriter) restore(ctx context.Context, fn func(tx *sql.Tx) error)
 		`SELECT setval('contact_ids', (SELECT max(id) FROM contacts))`,
 		`SELECT setval('company_ids', (SELECT max(id) FROM companies))`,
 		`SELECT setval('attribute_ids', (SELECT max(id) FROM attribute_defs))`,
+		`SELECT setval('list_ids', (SELECT max(id) FROM lists))`,
+		`SELECT setval('segment_ids', (SELECT max(id) FROM segments))`,
+		`SELECT setval('record_ids', (SELECT max(id) FROM records))`,
 		`SELECT setval(pg_get_serial_sequence('workspaces', 'workspace_id'), (SELECT max(workspace_id) FROM workspaces))`,
 		`SELECT setval(pg_get_serial_sequence('page_views', 'id'), (SELECT max(id) FROM page_views))`,
 		`SELECT setval(pg_get_serial_sequence('events', 'id'), (SELECT max(id) FROM events))`,
+		`SELECT setval(pg_get_serial_sequence('tags', 'id'), (SELECT max(id) FROM tags))`,
 		`SELECT setval(pg_get_serial_sequence('merges', 'id'), (SELECT max(id) FROM merges))`,
 		`SELECT setval(pg_get_serial_sequence('quarantine', 'id'), (SELECT max(id) FROM quarantine))`,
 	} {

@@ -72,8 +72,9 @@ func updateRows(table, columns string) string {
 }
 
 const (
-	contactRows = "id bigint, custom_id?, email?, email_key?, name?, phone_number?, status?, attributes, visitor_key?, fingerprint bigint, last_ip?, created_at bigint, updated_at bigint, merged_into bigint"
-	companyRows = "id bigint, custom_id?, name, attributes, created_at bigint, updated_at bigint"
+	contactRows    = "id bigint, custom_id?, email?, email_key?, name?, phone_number?, status?, attributes, visitor_key?, fingerprint bigint, last_ip?, created_at bigint, updated_at bigint, merged_into bigint"
+	companyRows    = "id bigint, custom_id?, name, attributes, created_at bigint, updated_at bigint"
+	newCompanyRows = companyRows + ", employees bigint"
 )
 
 var (
@@ -81,9 +82,9 @@ var (
 	freeCustomIDs     = "UPDATE contacts AS t SET custom_id = NULL FROM " + given("id bigint") + " WHERE t.workspace_id = u.workspace_id AND t.id = u.id"
 	insertContacts    = insertRows("contacts", contactRows)
 	updateContacts    = updateRows("contacts", contactRows)
-	insertCompanies   = insertRows("companies", companyRows)
+	insertCompanies   = insertRows("companies", newCompanyRows)
 	updateCompanies   = updateRows("companies", companyRows)
-	insertDefs        = insertRows("attribute_defs", "entity, name, id bigint, label, type, description, created_at bigint")
+	insertDefs        = insertRows("attribute_defs", "entity, name, id bigint, label, type, is_integer boolean, choices, multiple boolean, description, created_at bigint")
 	insertKeys        = insertRows("visitor_keys", "contact_id bigint, created_at bigint, key")
 	moveKeys          = "UPDATE visitor_keys AS t SET contact_id = u.contact_id FROM " + given("key, contact_id bigint") + " WHERE t.workspace_id = u.workspace_id AND t.key = u.key"
 	followKeys        = "UPDATE visitor_keys AS t SET contact_id = u.winner FROM " + given("loser bigint, winner bigint") + " WHERE t.workspace_id = u.workspace_id AND t.contact_id = u.loser"
@@ -148,7 +149,7 @@ func (t *postgresTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if err := s.lookUp(); err != nil {
 		return s.failed(err)
 	}
-	for _, step := range []func() error{s.moveKeys, s.delete, s.defs, s.companies, s.contacts, s.keys, s.memberships, s.history, s.rest} {
+	for _, step := range []func() error{s.moveKeys, s.delete, s.defs, s.companies, s.contacts, s.keys, s.memberships, s.tags, s.records, s.history, s.rest} {
 		if err := step(); err != nil {
 			return s.failed(err)
 		}
@@ -246,6 +247,9 @@ func (s *saving) defs() error {
 			column(defs, func(d *gateway.AttributeDef) int64 { return int64(d.ID) }),
 			column(defs, func(d *gateway.AttributeDef) string { return d.Label }),
 			column(defs, func(d *gateway.AttributeDef) string { return d.Type.String() }),
+			column(defs, func(d *gateway.AttributeDef) bool { return d.Integer }),
+			column(defs, func(d *gateway.AttributeDef) string { return choicesText(d.Choices) }),
+			column(defs, func(d *gateway.AttributeDef) bool { return d.Multiple }),
 			column(defs, func(d *gateway.AttributeDef) string { return d.Description }),
 			column(defs, func(d *gateway.AttributeDef) int64 { return micros(d.CreatedAt) }))
 	}
@@ -256,11 +260,18 @@ func (s *saving) companies() error {
 	if changed := sortedByID(s.c.Companies, companyID); len(changed) > 0 {
 		s.write(len(changed), "company", updateCompanies, companyArrays(changed)...)
 	}
+	grown := employeesGrown(s.c)
 	if fresh := sortedByID(s.c.NewCompanies, companyID); len(fresh) > 0 {
-		s.write(-1, "", insertCompanies, companyArrays(fresh)...)
+		s.write(-1, "", insertCompanies, append(companyArrays(fresh), column(fresh, func(x **gateway.Company) int64 { return grown[(*x).ID] }))...)
+		for _, x := range fresh {
+			delete(grown, x.ID)
+		}
 	}
+	s.grow(grown)
 	return nil
 }
+
+func (s *saving) records() error { return s.saveRecords(s.ws, s.c) }
 
 func companyArrays(xs []*gateway.Company) []any {
 	return []any{

@@ -99,10 +99,19 @@ const orphans = `
 		OR NOT EXISTS (SELECT 1 FROM companies c WHERE c.workspace_id = m.workspace_id AND c.id = m.company_id)
 	UNION ALL SELECT 'page view ' || id FROM page_views v WHERE NOT EXISTS (SELECT 1 FROM contacts c WHERE c.workspace_id = v.workspace_id AND c.id = v.contact_id)
 	UNION ALL SELECT 'event ' || id FROM events e WHERE NOT EXISTS (SELECT 1 FROM contacts c WHERE c.workspace_id = e.workspace_id AND c.id = e.contact_id)
+	UNION ALL SELECT 'in list ' || contact_id FROM listed l WHERE NOT EXISTS (SELECT 1 FROM contacts c WHERE c.workspace_id = l.workspace_id AND c.id = l.contact_id)
+		OR NOT EXISTS (SELECT 1 FROM lists x WHERE x.workspace_id = l.workspace_id AND x.id = l.list_id)
 	UNION ALL SELECT 'contact ' || id FROM contacts c WHERE NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.workspace_id = c.workspace_id)
+	UNION ALL SELECT 'tag ' || tag_id || ' of ' || entity || ' ' || subject_id FROM tagged g
+		WHERE NOT EXISTS (SELECT 1 FROM tags t WHERE t.workspace_id = g.workspace_id AND t.id = g.tag_id)
+		OR entity = 'contact' AND NOT EXISTS (SELECT 1 FROM contacts c WHERE c.workspace_id = g.workspace_id AND c.id = g.subject_id)
+		OR entity = 'company' AND NOT EXISTS (SELECT 1 FROM companies c WHERE c.workspace_id = g.workspace_id AND c.id = g.subject_id)
+	UNION ALL SELECT 'employees of ' || id FROM companies c
+		WHERE employees <> (SELECT count(*) FROM memberships m WHERE m.workspace_id = c.workspace_id AND m.company_id = c.id AND m.until = 0)
 	UNION ALL SELECT 'count of workspace ' || workspace_id FROM workspaces w
 		WHERE contacts <> (SELECT count(*) FROM contacts c WHERE c.workspace_id = w.workspace_id AND merged_into = 0)
-		OR companies <> (SELECT count(*) FROM companies c WHERE c.workspace_id = w.workspace_id)`
+		OR companies <> (SELECT count(*) FROM companies c WHERE c.workspace_id = w.workspace_id)
+		OR tags <> (SELECT count(*) FROM tags t WHERE t.workspace_id = w.workspace_id)`
 
 // TestPostgresManyWriters lets eight appliers on two nodes change the same 50
 // contacts of one and of two workspaces: each adds 1 to the score of some, makes

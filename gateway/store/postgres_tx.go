@@ -367,21 +367,22 @@ func (t *postgresTx) load(ws gateway.WorkspaceID, refs gateway.Refs) (*gateway.L
 	byText(findCustomIDs, named(refs.CustomIDs))
 	byText(findEmails, named(refs.EmailKeys))
 	queueCompanies(b, ws, refs, l)
+	b.Queue(droppedAttributes, int64(ws)).Query(func(rows pgx.Rows) error {
+		return each(rows, func(rows pgx.Rows) error { return rows.Scan(&l.Dropped) })
+	})
 	if refs.Defs {
-		b.Queue(`SELECT id, entity, name, label, type, description, created_at FROM attribute_defs WHERE workspace_id = $1`, int64(ws)).Query(func(rows pgx.Rows) error {
+		b.Queue(selectDefs, int64(ws)).Query(func(rows pgx.Rows) error {
 			return each(rows, func(rows pgx.Rows) error {
-				d := gateway.AttributeDef{WorkspaceID: ws}
-				var typ string
-				var created int64
-				err := rows.Scan(&d.ID, &d.Entity, &d.Name, &d.Label, &typ, &d.Description, &created)
-				d.Type, _ = gateway.ParseType(typ)
-				d.CreatedAt = moment(created)
+				d, err := scanDef(rows, ws)
 				l.Defs = append(l.Defs, d)
 				return err
 			})
 		})
 	}
 	if err := t.send(b); err != nil {
+		return nil, err
+	}
+	if err := t.loadRecords(ws, &refs, l); err != nil {
 		return nil, err
 	}
 	return l, t.loadContacts(ws, contacts, l)
@@ -533,6 +534,9 @@ var idSequences = map[gateway.IDKind]string{
 	gateway.IDContact:   "contact_ids",
 	gateway.IDCompany:   "company_ids",
 	gateway.IDAttribute: "attribute_ids",
+	gateway.IDList:      "list_ids",
+	gateway.IDSegment:   "segment_ids",
+	gateway.IDRecord:    "record_ids",
 }
 
 // NextIDs implements gateway.Tx. Ids that a transaction leaves unused, or that

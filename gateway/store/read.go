@@ -215,19 +215,41 @@ func (r *reader) Agents(ctx context.Context, w gateway.WorkspaceID) (agents []ga
 	return agents, err
 }
 
+// selectDefs reads what scanDef scans. It takes the workspace.
+const selectDefs = `SELECT id, entity, name, label, type, is_integer, choices, multiple, description, created_at FROM attribute_defs WHERE workspace_id = $1`
+
+func scanDef(row scanner, w gateway.WorkspaceID) (gateway.AttributeDef, error) {
+	d := gateway.AttributeDef{WorkspaceID: w}
+	var typ, choices string
+	var created int64
+	err := row.Scan(&d.ID, &d.Entity, &d.Name, &d.Label, &typ, &d.Integer, &choices, &d.Multiple, &d.Description, &created)
+	if err == nil && choices != "" {
+		err = json.Unmarshal([]byte(choices), &d.Choices)
+	}
+	if err != nil {
+		return d, fmt.Errorf("definition %d: %w", d.ID, err)
+	}
+	d.Type, _ = gateway.ParseType(typ)
+	d.CreatedAt = moment(created)
+	return d, nil
+}
+
+// choicesText is what is stored of a definition's choices.
+func choicesText(choices []string) string {
+	if len(choices) == 0 {
+		return ""
+	}
+	return gateway.ListValue(choices...).Raw
+}
+
 // AttributeDefs implements gateway.Reader: by entity, then by name.
 func (r *reader) AttributeDefs(ctx context.Context, w gateway.WorkspaceID) (defs []gateway.AttributeDef, err error) {
 	err = r.view(ctx, "attribute definitions", func(tx *sql.Tx) error {
 		return query(ctx, tx, func(rows *sql.Rows) error {
-			d := gateway.AttributeDef{WorkspaceID: w}
-			var typ string
-			var created int64
-			err := rows.Scan(&d.ID, &d.Entity, &d.Name, &d.Label, &typ, &d.Description, &created)
-			d.Type, _ = gateway.ParseType(typ)
-			d.CreatedAt = moment(created)
+			d, err := scanDef(rows, w)
 			defs = append(defs, d)
 			return err
-		}, `SELECT id, entity, name, label, type, description, created_at FROM attribute_defs WHERE workspace_id = $1 ORDER BY entity, name`, int64(w))
+		}, selectDefs+` ORDER BY entity, name`, int64(w))
 	})
 	return defs, err
 }
@@ -427,8 +449,8 @@ func aliasesOf(n int) string {
 	) `
 }
 
-// contactViews adds activity and companies to contacts that are not merged
-// away: two queries for up to chunk of them. CROSS JOIN is what keeps SQLite
+// contactViews adds activity, companies and lists to contacts that are not merged
+// away: three queries for up to chunk of them. CROSS JOIN is what keeps SQLite
 // to this order, see https://sqlite.org/optoverview.html#crossjoin: for a page
 // of contacts it would rather go through all companies of the workspace.
 func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*gateway.Contact) ([]*gateway.ContactView, error) {
@@ -467,6 +489,9 @@ func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found 
 			FROM wanted w CROSS JOIN memberships m CROSS JOIN companies c
 			WHERE m.workspace_id = w.workspace_id AND m.contact_id = w.id AND m.until = w.until AND c.workspace_id = w.workspace_id AND c.id = m.company_id
 			ORDER BY m.contact_id, m.is_primary DESC, m.since, m.company_id`, params(w, part)...)
+		if err == nil {
+			err = listsOf(ctx, tx, w, part, byID)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -640,9 +665,12 @@ func (r *reader) Merges(ctx context.Context, w gateway.WorkspaceID, id gateway.C
 const (
 	companyFields = `SELECT c.id, COALESCE(c.custom_id, ''), c.name, c.attributes, c.created_at, c.updated_at`
 	companySelect = companyFields + ` FROM companies c`
+	// companyViewFields are what companyViews scans.
+	companyViewFields = companyFields + `, c.employees`
+	companyViewSelect = companyViewFields + ` FROM companies c`
 )
 
-// companies reads the views of what a query that starts with companySelect
+// companies reads the views of what a query that starts with companyViewSelect
 // finds.
 func (r *reader) companies(ctx context.Context, op string, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.CompanyView, err error) {
 	err = r.view(ctx, op, func(tx *sql.Tx) error {
@@ -655,8 +683,8 @@ func (r *reader) companies(ctx context.Context, op string, w gateway.WorkspaceID
 	return views, nil
 }
 
-// companyViews runs a query that starts with companyFields and adds the
-// employees: two queries for up to maxAliases companies.
+// companyViews runs a query that starts with companyViewFields and adds the newest
+// employees: a query for up to maxAliases companies.
 func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.CompanyView, err error) {
 	byID := map[int64]*gateway.CompanyView{}
 	var ids []int64
@@ -664,7 +692,7 @@ func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text s
 		v := &gateway.CompanyView{Company: gateway.Company{WorkspaceID: w}}
 		var attributes string
 		var created, updated int64
-		err := rows.Scan(&v.ID, &v.CustomID, &v.Name, &attributes, &created, &updated)
+		err := rows.Scan(&v.ID, &v.CustomID, &v.Name, &attributes, &created, &updated, &v.EmployeesCount)
 		if err != nil {
 			return err
 		}
@@ -679,16 +707,6 @@ func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text s
 		return nil, err
 	}
 	for part := range slices.Chunk(ids, maxAliases) {
-		err := query(ctx, tx, func(rows *sql.Rows) error {
-			var id, n int64
-			err := rows.Scan(&id, &n)
-			byID[id].EmployeesCount = n
-			return err
-		}, `WITH `+wanted(len(part))+` SELECT m.company_id, count(*) FROM wanted w CROSS JOIN memberships m
-			WHERE m.workspace_id = w.workspace_id AND m.company_id = w.id AND m.until = 0 GROUP BY m.company_id`, params(w, part)...)
-		if err != nil {
-			return nil, err
-		}
 		var b strings.Builder
 		for i := range part {
 			if i > 0 {
@@ -697,7 +715,7 @@ func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text s
 			fmt.Fprintf(&b, `SELECT * FROM (SELECT company_id, contact_id FROM memberships WHERE workspace_id = $1 AND company_id = $%d AND until = 0
 				ORDER BY since DESC, contact_id DESC LIMIT %d) AS m%d`, i+2, gateway.MaxEmployees, i)
 		}
-		err = query(ctx, tx, func(rows *sql.Rows) error {
+		err := query(ctx, tx, func(rows *sql.Rows) error {
 			var company int64
 			var contact gateway.ContactID
 			err := rows.Scan(&company, &contact)
@@ -724,17 +742,17 @@ func (r *reader) oneCompany(ctx context.Context, op string, w gateway.WorkspaceI
 
 // Company implements gateway.Reader.
 func (r *reader) Company(ctx context.Context, w gateway.WorkspaceID, id gateway.CompanyID) (*gateway.CompanyView, error) {
-	return r.oneCompany(ctx, "company", w, companySelect+` WHERE c.workspace_id = $1 AND c.id = $2`, int64(w), int64(id))
+	return r.oneCompany(ctx, "company", w, companyViewSelect+` WHERE c.workspace_id = $1 AND c.id = $2`, int64(w), int64(id))
 }
 
 // CompanyByCustomID implements gateway.Reader.
 func (r *reader) CompanyByCustomID(ctx context.Context, w gateway.WorkspaceID, customID string) (*gateway.CompanyView, error) {
-	return r.oneCompany(ctx, "company by custom id", w, companySelect+` WHERE c.workspace_id = $1 AND c.custom_id = $2`, int64(w), customID)
+	return r.oneCompany(ctx, "company by custom id", w, companyViewSelect+` WHERE c.workspace_id = $1 AND c.custom_id = $2`, int64(w), customID)
 }
 
 // Companies implements gateway.Reader: newest first.
 func (r *reader) Companies(ctx context.Context, w gateway.WorkspaceID, before gateway.CompanyID, limit int) ([]*gateway.CompanyView, error) {
-	return r.companies(ctx, "companies", w, companySelect+` WHERE c.workspace_id = $1 AND c.id < $2 ORDER BY c.id DESC LIMIT $3`,
+	return r.companies(ctx, "companies", w, companyViewSelect+` WHERE c.workspace_id = $1 AND c.id < $2 ORDER BY c.id DESC LIMIT $3`,
 		int64(w), behind(int64(before)), bounded(limit))
 }
 

@@ -43,6 +43,13 @@ func benchReads(b *testing.B, path string) {
 			return len(found), err
 		}
 	}
+	list := fillList(b, s, w, last)
+	filters := make([][]gateway.Condition, gateway.MaxSegments)
+	for i := range filters {
+		filters[i] = []gateway.Condition{
+			{Field: "plan", Value: gateway.TextValue("pro")}, {Field: "list", Value: gateway.IntValue(int64(list))}, {Field: "score", Op: gateway.OpGreater, Value: gateway.IntValue(int64(i))},
+		}
+	}
 	for _, c := range []struct {
 		name string
 		want int
@@ -54,6 +61,11 @@ func benchReads(b *testing.B, path string) {
 				return 0, fmt.Errorf("company: %w", err)
 			}
 			return len(v.Employees), nil
+		}},
+		{"find in a list", 50, find(is("list", "", gateway.IntValue(int64(list))))},
+		{"meet 500 filters", 500, func(ctx context.Context) (int, error) {
+			met, err := s.Meets(ctx, w, last, filters)
+			return len(met), err
 		}},
 		{"members", 50, members(gateway.MemberQuery{Limit: 50})},
 		{"members in the middle", 50, members(middle)},
@@ -121,4 +133,23 @@ func fillCompany(t testing.TB, s *store.Store, w gateway.WorkspaceID, n int) (co
 		}
 	}
 	return company, last
+}
+
+// fillList makes a list of the hundred contacts up to last.
+func fillList(b *testing.B, s *store.Store, w gateway.WorkspaceID, last gateway.ContactID) gateway.ListID {
+	b.Helper()
+	if err := s.Update(b.Context(), func(tx gateway.Tx) error {
+		if err := tx.SaveList(gateway.List{ID: 1, WorkspaceID: w}); err != nil {
+			return err
+		}
+		for i := range gateway.ContactID(100) {
+			if err := tx.AddListed(w, gateway.Listed{ListID: 1, ContactID: last - i}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		b.Fatal(err)
+	}
+	return 1
 }

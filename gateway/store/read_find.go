@@ -22,8 +22,9 @@ import (
 //     same answer, whatever they think of JSON, of numbers and of the case of
 //     letters, and no name of an attribute is ever a part of a statement. What narrows
 //     may let too much pass, never too little.
-//   - An identifier that must be equal leads: then only the rows that it finds are
-//     looked at. Anything else goes through the list, newest first, in statements
+//   - An identifier that must be equal leads, else a list that the contact must be in, else a
+//     tag: then only the rows that it finds are looked at. Anything else goes through the
+//     list of all, newest first, in statements
 //     that each look for a bounded number of rows, until the page is full.
 //   - Patterns are compared in lower case where the case doesn't matter: LIKE of
 //     SQLite knows no other way, that of PostgreSQL tells cases apart.
@@ -78,6 +79,8 @@ func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, er
 		switch c.field {
 		case "id":
 			f.number("c.id", c)
+		case "list":
+			f.inList(c)
 		case "created_at", "updated_at":
 			f.time("c."+c.field, c)
 		case "custom_id":
@@ -108,7 +111,7 @@ func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, er
 // A phone number is equal when it is the plain text that ContactsByPhone finds:
 // other values (a list, a text with quotes) are not among the identifiers.
 func (f *finder) leadContact(all []*comparison) *comparison {
-	var best *comparison
+	var best, inList *comparison
 	var by lead
 	// One row at most is better than some.
 	for _, c := range all {
@@ -117,7 +120,7 @@ func (f *finder) leadContact(all []*comparison) *comparison {
 		}
 		switch c.field {
 		case "id":
-			if id, err := strconv.ParseInt(c.value.Raw, 10, 64); err == nil && c.value.Type == gateway.TypeNumber {
+			if id := c.id(); id != 0 {
 				f.from = "contacts c WHERE c.workspace_id = $1 AND c.merged_into = 0 AND c.id = " + f.arg(id)
 				return c
 			}
@@ -133,9 +136,20 @@ func (f *finder) leadContact(all []*comparison) *comparison {
 			if best == nil {
 				best, by = c, lead{kindPhone, c.text}
 			}
+		case "list":
+			inList = c
 		}
 	}
 	switch {
+	case best == nil && inList != nil:
+		f.from = "listed l CROSS JOIN contacts c WHERE l.workspace_id = $1 AND c.workspace_id = l.workspace_id AND c.id = l.contact_id AND c.merged_into = 0"
+		f.list("l.contact_id")
+		f.and("l.list_id = " + f.arg(inList.id()))
+		f.never = inList.id() == 0
+		return inList
+	case best == nil && f.leadTag(all, gateway.EntityContact):
+		f.from += " CROSS JOIN contacts c WHERE c.workspace_id = g.workspace_id AND c.id = g.subject_id AND c.merged_into = 0"
+		return nil
 	case best == nil:
 		f.from = "contacts c WHERE c.workspace_id = $1 AND c.merged_into = 0"
 		f.list("c.id")
@@ -181,7 +195,11 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 			break
 		}
 	}
-	if first == nil {
+	switch {
+	case first != nil:
+	case f.leadTag(all, gateway.EntityCompany):
+		f.from += " CROSS JOIN companies c WHERE c.workspace_id = g.workspace_id AND c.id = g.subject_id"
+	default:
 		f.list("c.id")
 	}
 	for _, c := range all {
@@ -200,6 +218,23 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 		}
 	}
 	return f, nil
+}
+
+// leadTag has those who have a tag lead, if there is a condition that asks for one,
+// and reports whether. That they have it, and the tags of no other name, remains to be
+// looked at: it is their attributes that say so.
+func (f *finder) leadTag(all []*comparison, entity gateway.Entity) bool {
+	for _, c := range all {
+		if c.field != "tags" || c.op != gateway.OpEqual || c.value.Type != gateway.TypeText || !gateway.IsTagName(c.text) {
+			continue
+		}
+		f.from = "tagged g"
+		f.list("g.subject_id")
+		f.and("g.workspace_id = $1 AND g.entity = " + f.arg(string(entity)))
+		f.and("g.tag_id = (SELECT t.id FROM tags t WHERE t.workspace_id = $1 AND t.name = " + f.arg(c.text) + ")")
+		return true
+	}
+	return false
 }
 
 // storable reports whether a database could hold the text.
@@ -259,6 +294,16 @@ func (f *finder) number(name string, c *comparison) {
 	}
 	v := want[int64](f, name)
 	f.check(func() (bool, error) { return c.number(strconv.FormatInt(*v, 10)), nil })
+}
+
+// inList looks for the contact in a list.
+func (f *finder) inList(c *comparison) {
+	if c.op != gateway.OpEqual || c.id() == 0 {
+		f.never = true
+		return
+	}
+	// Not EXISTS, which PostgreSQL may turn around: to go through all of the list.
+	f.and("(SELECT count(*) FROM listed l WHERE l.workspace_id = c.workspace_id AND l.list_id = " + f.arg(c.id()) + " AND l.contact_id = c.id) > 0")
 }
 
 // time compares a column of a time; 0 is none.
@@ -387,7 +432,7 @@ func (r *reader) FindCompanies(ctx context.Context, w gateway.WorkspaceID, q gat
 			return err
 		}
 		for part := range slices.Chunk(ids, chunk) {
-			some, err := companyViews(ctx, tx, w, `WITH `+wanted(len(part))+` `+companyFields+` FROM wanted w CROSS JOIN companies c
+			some, err := companyViews(ctx, tx, w, `WITH `+wanted(len(part))+` `+companyViewFields+` FROM wanted w CROSS JOIN companies c
 				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
 			if err != nil {
 				return err

@@ -38,6 +38,18 @@ type comparison struct {
 	when   time.Time
 }
 
+// id is the value as an id, 0 if it is none.
+func (c *comparison) id() int64 {
+	if c.value.Type != gateway.TypeNumber {
+		return 0
+	}
+	id, err := strconv.ParseInt(c.value.Raw, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return id
+}
+
 // comparisons makes conditions ready. What no query can ask is a CodeInvalid.
 func comparisons(where []gateway.Condition) ([]*comparison, error) {
 	if len(where) > maxConditions {

@@ -94,8 +94,11 @@ var (
 	rowsOfContact = []string{
 		`DELETE FROM identifiers WHERE value IN (SELECT key FROM visitor_keys WHERE contact_id = ? AND workspace_id = ?) AND kind = 0 AND slot = 0 AND workspace_id = ?2`,
 		`DELETE FROM visitor_keys WHERE contact_id = ? AND workspace_id = ?`,
+		`UPDATE companies SET employees = employees - 1 WHERE id IN (SELECT company_id FROM memberships WHERE contact_id = ? AND workspace_id = ? AND until = 0) AND workspace_id = ?2`,
 		`DELETE FROM memberships WHERE contact_id = ? AND workspace_id = ?`,
 		`UPDATE inspections SET contact_id = 0, detail = '` + deletedDetail + `' WHERE id IN (SELECT id FROM inspections WHERE contact_id = ? AND workspace_id = ?) AND workspace_id = ?2`,
+		`DELETE FROM tagged WHERE subject_id = ? AND workspace_id = ? AND entity = 'contact'`,
+		`DELETE FROM listed WHERE contact_id = ? AND workspace_id = ?`,
 		`DELETE FROM merges WHERE winner_id = ? AND workspace_id = ?`,
 		`DELETE FROM merges WHERE loser_id = ? AND workspace_id = ?`,
 		`DELETE FROM contacts WHERE id = ? AND workspace_id = ?`,
@@ -166,6 +169,12 @@ var employeePortions = []string{
 	`DELETE FROM memberships WHERE (contact_id, workspace_id, company_id, until) IN (SELECT contact_id, workspace_id, company_id, until` + someEmployees + `)`,
 }
 
+// rowsOfCompany is what else belongs to a company, which comes last.
+var rowsOfCompany = []string{
+	`DELETE FROM tagged WHERE subject_id = ? AND workspace_id = ? AND entity = 'company'`,
+	`DELETE FROM companies WHERE id = ? AND workspace_id = ?`,
+}
+
 // formerPortion deletes ended memberships of a company.
 const formerPortion = `DELETE FROM memberships WHERE (contact_id, workspace_id, company_id, until) IN (
 	SELECT contact_id, workspace_id, company_id, until FROM memberships WHERE company_id = ? AND workspace_id = ? AND until <> 0 LIMIT ?)`
@@ -187,14 +196,16 @@ func (t *sqliteTx) deleteCompanies(ws gateway.WorkspaceID, c *gateway.Changes) e
 		if err := t.inPortions([]string{formerPortion}, int64(id), ws, employeePortion); err != nil {
 			return err
 		}
-		s, err := t.w.stmt(`DELETE FROM companies WHERE id = ? AND workspace_id = ?`)
-		if err != nil {
-			return err
-		}
-		s.int(int64(id))
-		s.int(int64(ws))
-		if err := s.run(); err != nil {
-			return err
+		for _, text := range rowsOfCompany {
+			s, err := t.w.stmt(text)
+			if err != nil {
+				return err
+			}
+			s.int(int64(id))
+			s.int(int64(ws))
+			if err := s.run(); err != nil {
+				return err
+			}
 		}
 		if t.w.engine.changes() == 0 {
 			return notFound("company")

@@ -48,7 +48,10 @@ func (w *sqliteWriter) restore(ctx context.Context, fn func(tx *sql.Tx) error) (
 		`INSERT INTO sequences (kind, next_id)
 			SELECT 'contact', coalesce(max(id), 0) + 1 FROM contacts
 			UNION ALL SELECT 'company', coalesce(max(id), 0) + 1 FROM companies
-			UNION ALL SELECT 'attribute', coalesce(max(id), 0) + 1 FROM attribute_defs`,
+			UNION ALL SELECT 'attribute', coalesce(max(id), 0) + 1 FROM attribute_defs
+			UNION ALL SELECT 'list', coalesce(max(id), 0) + 1 FROM lists
+			UNION ALL SELECT 'segment', coalesce(max(id), 0) + 1 FROM segments
+			UNION ALL SELECT 'record', coalesce(max(id), 0) + 1 FROM records`,
 	} {
 		if _, err := tx.ExecContext(ctx, stmt); err != nil {
 			return err

@@ -79,8 +79,12 @@ func (t *sqliteTx) load(ws gateway.WorkspaceID, refs gateway.Refs) (*gateway.Loa
 	if err := t.loadCompanies(ws, companies, l); err != nil {
 		return nil, err
 	}
-	if !refs.Defs {
-		return l, nil
+	if err := t.loadRecords(ws, &refs, l); err != nil {
+		return nil, err
+	}
+	err = t.rows(func(row scanner) error { return row.Scan(&l.Dropped) }, droppedAttributes, int64(ws))
+	if err != nil || !refs.Defs {
+		return l, err
 	}
 	return l, t.loadDefs(ws, l)
 }
@@ -295,27 +299,11 @@ func (t *sqliteTx) loadCompanies(ws gateway.WorkspaceID, ids []int64, l *gateway
 	return nil
 }
 
+// loadDefs loads all definitions of the workspace.
 func (t *sqliteTx) loadDefs(ws gateway.WorkspaceID, l *gateway.Loaded) error {
-	s, err := t.w.stmt(`SELECT id, entity, name, label, type, description, created_at FROM attribute_defs WHERE workspace_id = ?`)
-	if err != nil {
+	return t.rows(func(row scanner) error {
+		d, err := scanDef(row, ws)
+		l.Defs = append(l.Defs, d)
 		return err
-	}
-	s.int(int64(ws))
-	for {
-		row, err := s.step()
-		if err != nil || !row {
-			return err
-		}
-		typ, _ := gateway.ParseType(s.columnText(4))
-		l.Defs = append(l.Defs, gateway.AttributeDef{
-			ID:          gateway.AttributeID(s.columnInt(0)),
-			WorkspaceID: ws,
-			Entity:      gateway.Entity(s.columnText(1)),
-			Name:        s.columnText(2),
-			Label:       s.columnText(3),
-			Type:        typ,
-			Description: s.columnText(5),
-			CreatedAt:   moment(s.columnInt(6)),
-		})
-	}
+	}, selectDefs, int64(ws))
 }

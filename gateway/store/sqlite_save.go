@@ -35,9 +35,9 @@ var (
 		"attributes", "visitor_key", "fingerprint", "last_ip", "created_at", "updated_at", "merged_into")
 	identifiersTable = newTable("identifiers", "", "workspace_id", "kind", "value", "slot", "contact_id")
 	keysTable        = newTable("visitor_keys", "", "workspace_id", "contact_id", "created_at", "key")
-	companiesTable   = newTable("companies", "", "workspace_id", "id", "custom_id", "name", "attributes", "created_at", "updated_at")
+	companiesTable   = newTable("companies", "", "workspace_id", "id", "custom_id", "name", "attributes", "created_at", "updated_at", "employees")
 	membershipsTable = newTable("memberships", "", "workspace_id", "contact_id", "company_id", "until", "since", "source", "is_primary", "made_by")
-	defsTable        = newTable("attribute_defs", "", "workspace_id", "entity", "name", "id", "label", "type", "description", "created_at")
+	defsTable        = newTable("attribute_defs", "", "workspace_id", "entity", "name", "id", "label", "type", "is_integer", "choices", "multiple", "description", "created_at")
 	pageViewsTable   = newTable("page_views", "", "workspace_id", "contact_id", "at", "visitor_key", "url", "path", "title", "referrer")
 	eventsTable      = newTable("events", "", "workspace_id", "contact_id", "at", "visitor_key", "kind", "name", "data")
 	eventNamesTable  = newTable("event_names", " ON CONFLICT DO NOTHING", "workspace_id", "kind", "name", "first_at")
@@ -74,7 +74,7 @@ func (t *sqliteTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 		return t.err
 	}
 	for _, step := range []func(gateway.WorkspaceID, *gateway.Changes) error{
-		t.moveKeys, t.deleteContacts, t.deleteCompanies, t.saveDefs, t.saveCompanies, t.saveContacts, t.saveMemberships, t.saveHistory, t.saveRest,
+		t.moveKeys, t.deleteContacts, t.deleteCompanies, t.saveDefs, t.saveCompanies, t.saveContacts, t.saveMemberships, t.saveTags, t.saveRecords, t.saveHistory, t.saveRest,
 	} {
 		if err := step(ws, c); err != nil {
 			return t.failed("save", err)
@@ -92,6 +92,9 @@ func (t *sqliteTx) saveDefs(ws gateway.WorkspaceID, c *gateway.Changes) error {
 		s.int(int64(d.ID))
 		s.text(d.Label)
 		s.text(d.Type.String())
+		s.bool(d.Integer)
+		s.text(choicesText(d.Choices))
+		s.bool(d.Multiple)
 		s.text(d.Description)
 		s.int(micros(d.CreatedAt))
 	})
@@ -119,9 +122,7 @@ func (t *sqliteTx) saveCompanies(ws gateway.WorkspaceID, c *gateway.Changes) err
 			}
 		}
 	}
-	if len(c.NewCompanies) == 0 {
-		return nil
-	}
+	grown := employeesGrown(c)
 	fresh := sortedByID(c.NewCompanies, companyID)
 	err := t.w.insert(companiesTable, len(fresh), func(s *stmt, i int) {
 		x := fresh[i]
@@ -132,8 +133,13 @@ func (t *sqliteTx) saveCompanies(ws gateway.WorkspaceID, c *gateway.Changes) err
 		t.bag(s, x.Attributes)
 		s.int(micros(x.CreatedAt))
 		s.int(micros(x.UpdatedAt))
+		s.int(grown[x.ID])
+		delete(grown, x.ID)
 	})
 	if err != nil {
+		return err
+	}
+	if err := t.grow(ws, grown); err != nil {
 		return err
 	}
 	return t.count(ws, 0, len(fresh))

@@ -28,7 +28,7 @@ func testKeptAnswers(t *testing.T, b *bundle) {
 	if a := b.keptAnswer(b.w, "k"); a != nil {
 		t.Errorf("kept before anything was: %+v", a)
 	}
-	full := gateway.KeptAnswer{Key: "k'\"%", Request: [32]byte{0, 1, 0xff}, Status: 201, ContactID: 7, CompanyID: 8, Body: `{"a":"ł"}`, At: at(1)}
+	full := gateway.KeptAnswer{Key: "k'\"%", Request: [32]byte{0, 1, 0xff}, Status: 201, Entity: gateway.EntityCompany, SubjectID: 8, Body: `{"a":"ł"}`, At: at(1)}
 	b.keep(b.w, full, at(0))
 	if diff := cmp.Diff(&full, b.keptAnswer(b.w, full.Key)); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)

@@ -82,12 +82,29 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"deleting a long history", testDeleteLongHistory},
 		{"deleted companies", testDeleteCompany},
 		{"added events", testAddEvent},
+		{"records", testRecords},
+		{"record pages", testRecordPages},
+		{"many records", testManyRecords},
+		{"dropped attributes", testDropAttribute},
+		{"dropped attributes that are not there", testDropAttributeMissing},
+		{"attributes dropped from many", testDropAttributeMany},
 		{"names of events after a rollback", testEventNamesRollback},
 		{"names of events at once", testEventNamesAtOnce},
+		{"lists", testLists},
+		{"lists of merged contacts", testInheritedLists},
+		{"lists of many merged contacts", testInheritManyLists},
+		{"deleting a long list", testDeleteLongList},
+		{"segments", testSegments},
+		{"filters that a contact meets", testMeets},
 		{"kept answers", testKeptAnswers},
 		{"inspections", testInspections},
 		{"inspections kept", testInspectionsKept},
 		{"life", testLife},
+		{"numbers of employees", testEmployeeNumbers},
+		{"tags", testTags},
+		{"find by tag", testFindByTag},
+		{"tags are taken away", testUntag},
+		{"added tags", testAddTag},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -1027,6 +1044,8 @@ func testDefs(t *testing.T, b *bundle) {
 		want = append(want, gateway.AttributeDef{ID: gateway.AttributeID(b.nextID(gateway.IDAttribute)), WorkspaceID: b.w, Entity: d.entity, Name: d.name,
 			Label: "Label " + d.name, Type: d.typ, Description: "Ü", CreatedAt: at(i)})
 	}
+	want[1].Integer = true
+	want[4].Choices, want[4].Multiple = []string{"a", `b "c", d`, "ź"}, true
 	b.save(&gateway.Changes{NewDefs: want[3:]})
 	b.save(&gateway.Changes{NewDefs: want[:3]})
 	equal(t, "definitions", must[[]gateway.AttributeDef](t)(b.AttributeDefs(b.ctx, b.w)), want)

@@ -6,8 +6,8 @@ CREATE TABLE kept_answers (
     key          text COLLATE "C" NOT NULL,
     request      bytea NOT NULL, -- SHA-256 of what was asked
     status       bigint NOT NULL,
-    contact_id   bigint NOT NULL, -- whose view the body is, 0 for nobody's
-    company_id   bigint NOT NULL,
+    entity       text COLLATE "C" NOT NULL, -- whose view the body is, '' for nobody's
+    subject_id   bigint NOT NULL,
     body         text COLLATE "C" NOT NULL,
     kept_at      bigint NOT NULL,
     PRIMARY KEY (workspace_id, key)

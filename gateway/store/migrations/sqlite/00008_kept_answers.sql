@@ -6,8 +6,8 @@ CREATE TABLE kept_answers (
     key          TEXT    NOT NULL,
     request      BLOB    NOT NULL, -- SHA-256 of what was asked
     status       INTEGER NOT NULL,
-    contact_id   INTEGER NOT NULL, -- whose view the body is, 0 for nobody's
-    company_id   INTEGER NOT NULL,
+    entity       TEXT    NOT NULL, -- whose view the body is, '' for nobody's
+    subject_id   INTEGER NOT NULL,
     body         TEXT    NOT NULL,
     kept_at      INTEGER NOT NULL,
     PRIMARY KEY (workspace_id, key)

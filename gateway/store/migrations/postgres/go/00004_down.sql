@@ -1,0 +1,5 @@
+DROP TABLE tagged;
+DROP TABLE tags;
+ALTER TABLE workspaces DROP COLUMN tags;
+ALTER TABLE companies RESET (fillfactor);
+ALTER TABLE companies DROP COLUMN employees;
