@@ -15,7 +15,8 @@ import (
 type Agent struct {
 	WorkspaceID  WorkspaceID
 	Email        string // comparable form (NormalizeEmail), unique in the workspace
-	PasswordHash string // see HashPassword
+	Name         string // as they call themselves, "" if not given
+	PasswordHash string // see HashPassword; the same for one e-mail in all workspaces
 	Role         Role
 	CreatedAt    time.Time
 }

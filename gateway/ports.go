@@ -105,6 +105,7 @@ type Store interface {
 // must take them by rising id: where writers can meet, the first use of a
 // workspace locks it against other transactions.
 type Tx interface {
+	AgentTx
 	ListTx
 	SegmentTx
 
@@ -277,6 +278,7 @@ type Quarantined struct {
 // Reader is the read side of a Store. A contact id that was merged away finds
 // the survivor.
 type Reader interface {
+	AgentReader
 	ListReader
 	SegmentReader
 
@@ -286,8 +288,6 @@ type Reader interface {
 	// APIKey finds a key by its secret, CodeNotFound if there is none.
 	APIKey(ctx context.Context, kind KeyKind, secret string) (APIKey, error)
 	APIKeys(ctx context.Context, w WorkspaceID) ([]APIKey, error)
-	// Agents of a workspace, by e-mail.
-	Agents(ctx context.Context, w WorkspaceID) ([]Agent, error)
 	AttributeDefs(ctx context.Context, w WorkspaceID) ([]AttributeDef, error)
 	// DroppedAttributes is how many attributes have been dropped in the workspace.
 	DroppedAttributes(ctx context.Context, w WorkspaceID) (int64, error)

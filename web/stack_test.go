@@ -81,6 +81,7 @@ func newStackOf(t *testing.T, d web.Demo, settings gateway.Settings) *stack {
 		d.Log = logs
 	}
 	web.MountDemo(e, d)
+	web.MountPanel(e, web.Panel{Read: d.Read, Gateway: gw, Log: logs, Limiter: panelLimiter, Done: done})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -46,6 +47,16 @@ const localNode = "local"
 
 // limitedNames is how many addresses and keys are counted at once.
 const limitedNames = 100_000
+
+// signInLimits bound attempts to sign in to the panel: five a minute of an e-mail and
+// thirty an hour in the long run, and more of an address, behind which a whole office
+// may be.
+var signInLimits = map[string]cache.Limit{
+	web.LimitSignInEmail:       {PerSecond: 5.0 / 60, Burst: 5},
+	web.LimitSignInEmailLong:   {PerSecond: 30.0 / 3600, Burst: 30},
+	web.LimitSignInAddress:     {PerSecond: 20.0 / 60, Burst: 20},
+	web.LimitSignInAddressLong: {PerSecond: 120.0 / 3600, Burst: 120},
+}
 
 // intake is what takes payloads in: a file, or Redis Streams.
 type intake interface {
@@ -314,6 +325,7 @@ func (a *app) openCache() (gateway.Cache, gateway.Limiter, error) {
 		"ip":  {PerSecond: a.cfg.LimitIP, Burst: int(10 * a.cfg.LimitIP)},
 		"key": {PerSecond: a.cfg.LimitKey, Burst: int(10 * a.cfg.LimitKey)},
 	}
+	maps.Copy(limits, signInLimits)
 	limited := a.cfg.Limits == "on"
 	if a.cfg.RedisURL == "" {
 		identities := a.ownCache()
@@ -464,6 +476,11 @@ func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handle
 		server.MountMetrics(e, a.metrics, a.cfg.MetricsToken)
 	}
 	widget.Mount(e, widget.Settings{ScriptPath: a.cfg.ScriptPath, IngestPath: a.cfg.IngestPath})
+	signIns := limiter
+	if signIns == nil { // guessing passwords is limited all the same
+		signIns = cache.NewLimiter(signInLimits, limitedNames, time.Now)
+	}
+	web.MountPanel(e, web.Panel{Read: gw.Read(), Gateway: gw, Log: a.log, Limiter: signIns, Done: a.done})
 	if a.cfg.Demo {
 		web.MountDemo(e, web.Demo{
 			Read: gw.Read(), Workspace: a.first.id, APIKey: a.first.apiKey, Changed: gw.Changed,
@@ -502,6 +519,9 @@ func (a *app) housekeep(ctx context.Context, gw *gateway.Gateway) {
 		case <-tick.C:
 			if err := gw.Forget(ctx); err != nil && ctx.Err() == nil {
 				a.log.Warn("housekeeping", zap.Error(err))
+			}
+			if err := gw.Agents().Forget(ctx); err != nil && ctx.Err() == nil {
+				a.log.Warn("forget old sessions", zap.Error(err))
 			}
 		}
 	}

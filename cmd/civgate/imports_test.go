@@ -40,6 +40,7 @@ func TestImports(t *testing.T) {
 		"github.com/knadh/koanf/v2":     {"config"},
 		"go.yaml.in/yaml/v3":            {"config", "gateway/api"},
 		"github.com/maypok86/otter/v2":  {"gateway/cache"},
+		"github.com/alexedwards/scs":    {"web"},
 		"net/http":                      {"gateway/api", "web", "widget", "cmd/"},
 		"github.com/pressly/goose/v3":   {"gateway/store"},
 		"github.com/evanw/esbuild":      {},

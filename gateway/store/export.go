@@ -59,7 +59,7 @@ type exportTable struct {
 var exportTables = []exportTable{
 	{"workspaces", exportColumns("workspace_id:i name:t settings:t contacts:i companies:i tags:i created_at:i")},
 	{"api_keys", exportColumns("workspace_id:i kind:t secret:t name:t scope:t created_at:i")},
-	{"agents", exportColumns("workspace_id:i email:t password_hash:t role:t created_at:i")},
+	{"agents", exportColumns("workspace_id:i email:t name:t password_hash:t role:t created_at:i")},
 	{"attribute_defs", exportColumns("workspace_id:i entity:t name:t id:i label:t type:t is_integer:b choices:t multiple:b description:t created_at:i")},
 	{"attribute_drops", exportColumns("workspace_id:i dropped:i")},
 	{"companies", exportColumns("workspace_id:i id:i custom_id:t name:t attributes:t employees:i created_at:i updated_at:i")},
@@ -77,6 +77,9 @@ var exportTables = []exportTable{
 	{"segments", exportColumns("workspace_id:i id:i name:t filter:t created_at:i updated_at:i")},
 	{"merges", exportColumns("workspace_id:i id:i at:i made_by:t rule:t winner_id:i loser_id:i contact_before:t contact_after:t undone_at:i undone_by:t")},
 	{"messages", exportColumns("workspace_id:i id:u claimed_at:i")},
+	{"sessions", exportColumns("token:x data:x expires_at:i")},
+	{"invitations", exportColumns("workspace_id:i email:t token:x role:t made_by:t created_at:i expires_at:i")},
+	{"audit", exportColumns("workspace_id:i id:i at:i made_by:t action:t subject:t subject_id:t detail:t")},
 	{"kept_answers", exportColumns("workspace_id:i key:t request:x status:i entity:t subject_id:i body:t kept_at:i")},
 	{"visits", exportColumns("workspace_id:i day:i count:i")},
 	{"quarantine", exportColumns("workspace_id:i id:i at:i body:x reason:t")},

@@ -34,6 +34,13 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 	if err := s.AddAgent(ctx, gateway.Agent{WorkspaceID: w, Email: "a@b.test", PasswordHash: "$argon2id$", Role: gateway.RoleOwner, CreatedAt: at}); err != nil {
 		t.Fatal(err)
 	}
+	agents := gateway.NewAgents(s, func() time.Time { return at })
+	if _, err := agents.Invite(ctx, "a@b.test", w, "new@b.test", gateway.RoleViewer); err != nil {
+		t.Fatal(err)
+	}
+	if err := agents.PutSession(ctx, gateway.Session{Token: gateway.HashToken("t"), Data: []byte{0, 1}, ExpiresAt: at}); err != nil {
+		t.Fatal(err)
+	}
 	err = s.Update(ctx, func(tx gateway.Tx) error {
 		firstContact, err := tx.NextIDs(gateway.IDContact, n)
 		if err != nil {

@@ -497,8 +497,8 @@ func (w *postgresWriter) addAgent(ctx context.Context, a gateway.Agent) error {
 		if err := t.needWorkspace(a.WorkspaceID); err != nil {
 			return err
 		}
-		_, err := t.exec(`INSERT INTO agents (workspace_id, email, password_hash, role, created_at) VALUES ($1, $2, $3, $4, $5)`,
-			int64(a.WorkspaceID), a.Email, a.PasswordHash, string(a.Role), micros(a.CreatedAt))
+		_, err := t.exec(`INSERT INTO agents (workspace_id, email, name, password_hash, role, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+			int64(a.WorkspaceID), a.Email, a.Name, a.PasswordHash, string(a.Role), micros(a.CreatedAt))
 		return err
 	})
 }

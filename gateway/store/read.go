@@ -200,21 +200,6 @@ func (r *reader) APIKeys(ctx context.Context, w gateway.WorkspaceID) (keys []gat
 	return keys, err
 }
 
-// Agents implements gateway.Reader.
-func (r *reader) Agents(ctx context.Context, w gateway.WorkspaceID) (agents []gateway.Agent, err error) {
-	err = r.view(ctx, "agents", func(tx *sql.Tx) error {
-		return query(ctx, tx, func(rows *sql.Rows) error {
-			a := gateway.Agent{WorkspaceID: w}
-			var created int64
-			err := rows.Scan(&a.Email, &a.PasswordHash, &a.Role, &created)
-			a.CreatedAt = moment(created)
-			agents = append(agents, a)
-			return err
-		}, `SELECT email, password_hash, role, created_at FROM agents WHERE workspace_id = $1 ORDER BY email`, int64(w))
-	})
-	return agents, err
-}
-
 // selectDefs reads what scanDef scans. It takes the workspace.
 const selectDefs = `SELECT id, entity, name, label, type, is_integer, choices, multiple, description, created_at FROM attribute_defs WHERE workspace_id = $1`
 

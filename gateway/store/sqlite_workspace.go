@@ -92,12 +92,13 @@ func (w *sqliteWriter) addAgent(ctx context.Context, a gateway.Agent) error {
 		if err := w.needWorkspace(a.WorkspaceID); err != nil {
 			return err
 		}
-		s, err := w.stmt(`INSERT INTO agents (workspace_id, email, password_hash, role, created_at) VALUES (?, ?, ?, ?, ?)`)
+		s, err := w.stmt(`INSERT INTO agents (workspace_id, email, name, password_hash, role, created_at) VALUES (?, ?, ?, ?, ?, ?)`)
 		if err != nil {
 			return err
 		}
 		s.int(int64(a.WorkspaceID))
 		s.text(a.Email)
+		s.text(a.Name)
 		s.text(a.PasswordHash)
 		s.text(string(a.Role))
 		s.int(micros(a.CreatedAt))

@@ -1,0 +1,122 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"civgate/gateway"
+)
+
+// auditPage is a page of the audit log.
+type auditPage struct {
+	Columns    []column
+	Rows       []auditRow
+	Chips      []chip
+	By, Action string
+	People     []string // to choose from
+	More       *more
+}
+
+type auditRow struct {
+	gateway.AuditEntry
+	Detail             string // in words
+	ByHref, ActionHref string
+}
+
+// settingsAudit shows who changed what, newest first, of one person or kind if asked.
+func (p *panel) settingsAudit(c *call) error {
+	ctx := c.Request().Context()
+	before, _ := strconv.ParseInt(c.QueryParam("before"), 10, 64) // else from the start
+	q := gateway.AuditQuery{Before: max(before, 0), By: c.QueryParam("by"), Action: c.QueryParam("action"), Limit: listPage + 1}
+	entries, err := p.Read.AuditLog(ctx, c.Workspace.ID, q)
+	if err != nil {
+		return err
+	}
+	agents, err := p.Read.Agents(ctx, c.Workspace.ID)
+	if err != nil {
+		return err
+	}
+	v := auditPage{By: q.By, Action: q.Action, Columns: []column{{Label: "When"}, {Label: "Who"}, {Label: "What"}, {Label: "Whom or what"}, {Label: "Details"}}}
+	for _, a := range agents {
+		v.People = append(v.People, a.Email)
+	}
+	if q.By != "" {
+		v.Chips = append(v.Chips, chip{Label: "By " + q.By, Href: auditHref("", q.Action, 0), Active: true, Remove: true})
+	}
+	if q.Action != "" {
+		v.Chips = append(v.Chips, chip{Label: actionWords(q.Action), Href: auditHref(q.By, "", 0), Active: true, Remove: true})
+	}
+	if len(entries) > listPage {
+		entries = entries[:listPage]
+		v.More = &more{Href: auditHref(q.By, q.Action, entries[listPage-1].ID), Label: "Older entries"}
+	}
+	for _, e := range entries {
+		v.Rows = append(v.Rows, auditRow{e, detailWords(e.Detail), auditHref(e.By, q.Action, 0), auditHref(q.By, e.Action, 0)})
+	}
+	return c.render(http.StatusOK, "audit", "Audit log", v)
+}
+
+func auditHref(by, action string, before int64) string {
+	q := url.Values{}
+	if by != "" {
+		q.Set("by", by)
+	}
+	if action != "" {
+		q.Set("action", action)
+	}
+	if before > 0 {
+		q.Set("before", strconv.FormatInt(before, 10))
+	}
+	if len(q) == 0 {
+		return panelPath + "/settings/audit"
+	}
+	return panelPath + "/settings/audit?" + q.Encode()
+}
+
+// actionWords are actions as people say them; others are shown as they are.
+func actionWords(action string) string {
+	if words, ok := map[string]string{
+		"agent.add":      "Added an agent",
+		"agent.role":     "Changed a role",
+		"agent.remove":   "Removed an agent",
+		"agent.password": "Changed a password",
+		"agent.invite":   "Invited",
+		"agent.uninvite": "Withdrew an invitation",
+		"agent.join":     "Joined",
+		"key.add":        "Made a key",
+		"key.revoke":     "Revoked a key",
+		"settings.set":   "Changed settings",
+	}[action]; ok {
+		return words
+	}
+	return action
+}
+
+// detailWords writes the detail of an entry as "name: value" pairs.
+func detailWords(detail []byte) string {
+	var all map[string]any
+	if json.Unmarshal(detail, &all) != nil {
+		return string(detail)
+	}
+	var pairs []string
+	for k, v := range all {
+		text := fmt.Sprint(v)
+		switch v.(type) {
+		case map[string]any, []any:
+			b, err := json.Marshal(v)
+			if err == nil {
+				text = string(b)
+			}
+		}
+		if text != "" {
+			pairs = append(pairs, strings.ReplaceAll(k, "_", " ")+": "+text)
+		}
+	}
+	slices.Sort(pairs)
+	return strings.Join(pairs, ", ")
+}

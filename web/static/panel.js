@@ -1,0 +1,230 @@
+// The panel's own behaviour: keyboard, menus, dialogs, type-ahead, selection, toasts.
+// Pages work without it as far as forms and links do; htmx swaps fragments beside it.
+// Everything listens on the document, so that swapped-in parts need no setting up.
+(() => {
+  'use strict';
+  const $ = (selector, from = document) => from.querySelector(selector);
+  const typing = (e) => e.target.matches('input, textarea, select, [contenteditable]');
+  const workspace = $('meta[name=workspace]')?.content;
+
+  // A page says which workspace it was made for: another tab may have switched.
+  if (workspace) {
+    document.addEventListener('htmx:configRequest', (e) => { e.detail.headers['X-Workspace'] = workspace; });
+    document.addEventListener('submit', (e) => {
+      const form = e.target;
+      if (form.method !== 'post') return;
+      const to = new URL(form.getAttribute('action') || location.href, location.href);
+      to.searchParams.set('_workspace', workspace);
+      form.action = to;
+    });
+  }
+
+  // Toasts
+  const gone = (toast) => setTimeout(() => { toast.classList.add('gone'); setTimeout(() => toast.remove(), 200); }, 6000);
+  const show = (kind, text) => {
+    const toast = document.createElement('p');
+    toast.className = 'toast ' + kind;
+    const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
+    svg.setAttribute('class', 'i');
+    svg.setAttribute('aria-hidden', 'true');
+    const use = document.createElementNS('http://www.w3.org/2000/svg', 'use');
+    use.setAttribute('href', kind === 'danger' ? '#i-warning' : '#i-check');
+    svg.append(use);
+    const span = document.createElement('span');
+    span.textContent = text;
+    toast.append(svg, span);
+    $('#toasts')?.append(toast);
+    gone(toast);
+  };
+  document.querySelectorAll('.toast').forEach(gone);
+  document.addEventListener('toast', (e) => show(e.detail.kind, e.detail.text));
+  document.addEventListener('htmx:responseError', (e) => {
+    const { xhr } = e.detail;
+    if (xhr.getResponseHeader('HX-Redirect')) return;
+    show('danger', xhr.responseText.length < 400 && xhr.responseText || 'That didn’t work. Reload the page and try again.');
+  });
+  document.addEventListener('htmx:sendError', () => show('danger', 'The server can’t be reached. Check the connection and try again.'));
+
+  // Menus are popovers beside their button.
+  document.addEventListener('toggle', (e) => {
+    const menu = e.target;
+    if (e.newState !== 'open' || !menu.matches?.('.menu')) return;
+    const button = $(`[popovertarget="${CSS.escape(menu.id)}"]`);
+    if (!button) return;
+    const at = button.getBoundingClientRect(), box = menu.getBoundingClientRect();
+    const up = at.bottom + box.height + 12 > innerHeight && at.top > box.height;
+    menu.style.left = Math.max(8, Math.min(at.left, innerWidth - box.width - 8)) + 'px';
+    menu.style.top = (up ? at.top - box.height - 4 : at.bottom + 4) + 'px';
+    $('a, button', menu)?.focus();
+  }, true);
+  document.addEventListener('keydown', (e) => {
+    const menu = e.target.closest?.('.menu');
+    if (!menu || e.key !== 'ArrowDown' && e.key !== 'ArrowUp') return;
+    e.preventDefault();
+    const all = [...menu.querySelectorAll('a, button')], step = e.key === 'ArrowDown' ? 1 : -1;
+    all[(all.indexOf(document.activeElement) + step + all.length) % all.length]?.focus();
+  });
+
+  // Dialogs
+  document.addEventListener('click', (e) => {
+    const opener = e.target.closest?.('[data-dialog]');
+    if (opener) {
+      opener.closest('[popover]')?.hidePopover();
+      const dialog = document.getElementById(opener.dataset.dialog);
+      dialog?.showModal();
+      dialog?.querySelectorAll('[data-typed]').forEach(typed);
+    }
+    e.target.closest?.('[data-close]')?.closest('dialog')?.close();
+    if (e.target.matches?.('dialog')) e.target.close(); // its backdrop
+    const copy = e.target.closest?.('[data-copy]');
+    if (copy) {
+      const from = document.getElementById(copy.dataset.copy), text = from.value ?? from.textContent;
+      const said = () => show('success', 'Copied.');
+      if (navigator.clipboard) navigator.clipboard.writeText(text).then(said, () => from.select?.());
+      else { from.select?.(); if (document.execCommand('copy')) said(); }
+    }
+  });
+  const typed = (input) => {
+    const button = $('button:not([type=button])', input.form);
+    button.disabled = input.value.trim() !== input.dataset.typed;
+  };
+  document.addEventListener('input', (e) => { if (e.target.dataset.typed !== undefined) typed(e.target); });
+
+  // Forms that post at once when something is chosen
+  document.addEventListener('change', (e) => {
+    if (e.target.matches('[data-auto]')) e.target.form.requestSubmit();
+  });
+
+  // Type-ahead: an input with data-source in a [data-picker], and its list. Answers
+  // that come after a later one are dropped.
+  const state = new WeakMap();
+  const listOf = (input) => document.getElementById(input.getAttribute('aria-controls'));
+  const close = (input) => {
+    listOf(input).hidden = true;
+    input.setAttribute('aria-expanded', 'false');
+    input.removeAttribute('aria-activedescendant');
+  };
+  const mark = (input, option) => {
+    const list = listOf(input);
+    list.querySelectorAll('[aria-selected]').forEach((one) => one.removeAttribute('aria-selected'));
+    if (!option) return;
+    option.id ||= list.id + '-' + [...list.querySelectorAll('.option')].indexOf(option);
+    option.setAttribute('aria-selected', 'true');
+    option.scrollIntoView({ block: 'nearest' });
+    input.setAttribute('aria-activedescendant', option.id);
+  };
+  const find = (input) => {
+    const s = state.get(input) ?? {};
+    state.set(input, s);
+    clearTimeout(s.timer);
+    s.abort?.abort();
+    if (!input.value.trim() && input.type === 'search') return close(input);
+    s.timer = setTimeout(async () => {
+      s.abort = new AbortController();
+      const from = new URL(input.dataset.source, location.href);
+      from.searchParams.set('q', input.value);
+      try {
+        const answer = await fetch(from, { headers: { 'HX-Request': 'true', 'X-Workspace': workspace ?? '' }, signal: s.abort.signal });
+        if (answer.status === 401) return void location.reload();
+        if (!answer.ok) throw new Error(answer.statusText);
+        const list = listOf(input);
+        list.innerHTML = await answer.text();
+        list.hidden = false;
+        input.setAttribute('aria-expanded', 'true');
+        mark(input, $('.option', list));
+      } catch (problem) {
+        if (problem.name !== 'AbortError') show('danger', 'The search doesn’t answer. Try again.');
+      }
+    }, 120);
+  };
+  const take = (input, option) => {
+    if (option.href) return void location.assign(option.href);
+    const picker = input.closest('[data-picker]'), created = option.dataset.create;
+    $('[data-picked]', picker).value = option.dataset.value ?? '';
+    $('[data-created]', picker).value = created ?? '';
+    input.value = created ?? option.dataset.label;
+    close(input);
+    if (picker.hasAttribute('data-submit')) input.form.requestSubmit();
+  };
+  document.addEventListener('input', (e) => {
+    if (!e.target.dataset.source) return;
+    const picked = $('[data-picked]', e.target.closest('[data-picker]'));
+    if (picked) picked.value = '';
+    find(e.target);
+  });
+  document.addEventListener('focusin', (e) => {
+    if (e.target.dataset?.source && e.target.type !== 'search' && !e.target.value) find(e.target);
+  });
+  document.addEventListener('focusout', (e) => { if (e.target.dataset?.source) setTimeout(() => close(e.target), 150); });
+  document.addEventListener('mousedown', (e) => {
+    const option = e.target.closest?.('.options .option');
+    if (!option || e.button !== 0 || e.metaKey || e.ctrlKey) return;
+    e.preventDefault(); // the input keeps the focus
+    const list = option.closest('.options');
+    take($(`[aria-controls="${CSS.escape(list.id)}"]`), option);
+  });
+  document.addEventListener('keydown', (e) => {
+    const input = e.target;
+    if (!input.dataset?.source) return;
+    const list = listOf(input), all = [...list.querySelectorAll('.option')];
+    const at = all.findIndex((one) => one.hasAttribute('aria-selected'));
+    if (e.key === 'ArrowDown' || e.key === 'ArrowUp') {
+      e.preventDefault();
+      if (list.hidden) return find(input);
+      mark(input, all[(at + (e.key === 'ArrowDown' ? 1 : -1) + all.length) % all.length]);
+    } else if (e.key === 'Enter' && !list.hidden && at >= 0) {
+      e.preventDefault();
+      take(input, all[at]);
+    } else if (e.key === 'Escape') {
+      if (list.hidden) input.blur();
+      else { e.preventDefault(); close(input); }
+    }
+  });
+
+  // Keyboard on the page: / and Ctrl-K search; j, k, Enter and x in tables.
+  document.addEventListener('keydown', (e) => {
+    if ((e.ctrlKey || e.metaKey) && e.key === 'k' || e.key === '/' && !typing(e) && !e.ctrlKey && !e.metaKey && !e.altKey) {
+      const search = $('#search');
+      if (!search) return;
+      e.preventDefault();
+      search.focus();
+      search.select();
+      return;
+    }
+    if (typing(e) && e.target.type !== 'checkbox' || e.ctrlKey || e.metaKey || e.altKey || $('dialog[open], .menu:popover-open')) return;
+    const rows = [...document.querySelectorAll('main table.list tbody tr')];
+    const at = rows.findIndex((row) => row.classList.contains('at'));
+    if (e.key === 'j' || e.key === 'k') {
+      if (rows.length === 0) return;
+      e.preventDefault();
+      const row = rows[e.key === 'j' ? Math.min(at + 1, rows.length - 1) : Math.max(at - 1, 0)];
+      rows[at]?.classList.remove('at');
+      row.classList.add('at');
+      row.scrollIntoView({ block: 'nearest' });
+      $('.main a', row)?.focus({ preventScroll: true });
+    } else if (e.key === 'x' && at >= 0) {
+      $('.tick input', rows[at])?.click();
+    } else if (e.key === 'Enter' && at >= 0 && !e.target.closest('a, button')) {
+      $('.main a', rows[at])?.click();
+    } else if (e.key === 'Escape' && at >= 0) {
+      rows[at].classList.remove('at');
+      document.activeElement?.blur();
+    }
+  });
+
+  // Selection: checkboxes in .tick, one for all in the head, and the bar #bulk with
+  // its [data-selected].
+  document.addEventListener('change', (e) => {
+    const tick = e.target.closest?.('.tick');
+    if (!tick) return;
+    const table = tick.closest('table'), all = [...table.querySelectorAll('tbody .tick input')];
+    const head = $('thead .tick input', table);
+    if (e.target === head) all.forEach((one) => { one.checked = head.checked; });
+    const n = all.filter((one) => one.checked).length;
+    if (head) { head.checked = n > 0 && n === all.length; head.indeterminate = n > 0 && n < all.length; }
+    const bulk = $('#bulk');
+    if (!bulk) return;
+    bulk.hidden = n === 0;
+    bulk.querySelectorAll('[data-selected]').forEach((one) => { one.textContent = n; });
+  });
+})();
