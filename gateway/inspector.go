@@ -70,9 +70,10 @@ type Refusal struct {
 
 // note is what the inspector holds of a payload until it is written.
 type note struct {
-	at      time.Time
-	entry   *Entry // that was applied; nil for what was refused
-	trace   *trace // of the entry; nil if it said nothing new, or had no effect
+	noted   time.Time // when its verdict was known
+	at      time.Time // when it was refused
+	entry   *Entry    // that was applied; nil for what was refused
+	trace   *trace    // of the entry; nil if it said nothing new, or had no effect
 	contact ContactID
 	verdict Verdict
 
@@ -155,6 +156,10 @@ func (in *inspector) applied(w WorkspaceID, notes []note, others int) {
 	if !in.on || len(notes)+others == 0 {
 		return
 	}
+	now := time.Now()
+	for i := range notes {
+		notes[i].noted = now
+	}
 	in.mu.Lock()
 	b := in.book(w)
 	b.notes = append(b.notes, notes...)
@@ -175,14 +180,14 @@ func (in *inspector) refused(w WorkspaceID, at time.Time, r Refusal) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	defer signal(in.wake)
-	b, e := in.book(w), asError(r.Err)
-	if in.noted >= maxNoted || b.refused.take(1, refusedRate, time.Now()) == 0 {
+	b, e, now := in.book(w), asError(r.Err), time.Now()
+	if in.noted >= maxNoted || b.refused.take(1, refusedRate, now) == 0 {
 		b.skipped[e.Code]++
 		return
 	}
 	in.noted++
 	b.notes = append(b.notes, note{
-		at: at, verdict: VerdictRefused, code: e.Code, reason: e.Message, field: e.Field, origin: r.Origin,
+		noted: now, at: at, verdict: VerdictRefused, code: e.Code, reason: e.Message, field: e.Field, origin: r.Origin,
 		text: bytes.Clone(r.Body[:min(len(r.Body), MaxPayload)]), size: len(r.Body),
 	})
 }
@@ -355,6 +360,7 @@ func (g *Gateway) inspections(ctx context.Context) []*Inspection {
 		rows = g.claimNotes(ctx, unknown, books)
 	}
 	for w, b := range books {
+		slices.SortStableFunc(b.notes, func(a, b note) int { return a.noted.Compare(b.noted) })
 		for i := range b.notes {
 			rows = append(rows, g.inspection(ctx, w, &b.notes[i]))
 		}
@@ -376,7 +382,6 @@ func (g *Gateway) claimNotes(ctx context.Context, unknown *book, books map[Works
 		if books[w] == nil {
 			books[w] = &book{skipped: make(map[Code]int)}
 		}
-		// Among the others in the order of time, more or less: all are of the same half second.
 		books[w].notes = append(books[w].notes, n)
 	}
 	for _, n := range unknown.notes {
@@ -433,6 +438,9 @@ func (g *Gateway) inspection(ctx context.Context, w WorkspaceID, n *note) *Inspe
 			warnings = g.warnings(ctx, w, e)
 		}
 		d.setWarnings(warnings)
+		if r.Verdict == VerdictRepeat {
+			r.ContactID = g.whoRepeats(ctx, w, e.Payload)
+		}
 		if r.Verdict == VerdictAccepted && len(warnings) > 0 {
 			r.Verdict = VerdictPartly
 		}
@@ -449,6 +457,21 @@ func (g *Gateway) inspection(ctx context.Context, w WorkspaceID, n *note) *Inspe
 		d.setChanges(t.changes)
 	}
 	return r
+}
+
+// whoRepeats is the contact of a repeated payload, as far as the cache knows: it was
+// applied a moment ago as a rule. What is not known is not worth a search.
+func (g *Gateway) whoRepeats(ctx context.Context, w WorkspaceID, p *Payload) ContactID {
+	ref := Ref{w, RefKey, p.Key}
+	if p.Key == "" {
+		ref = Ref{w, RefCustomID, p.CustomID}
+	}
+	if ref.Value == "" {
+		return 0
+	}
+	var found [1]Identity
+	g.cache.Identities(ctx, []Ref{ref}, found[:])
+	return found[0].ContactID
 }
 
 // warnings says again what was said of a payload when it was accepted.

@@ -143,7 +143,7 @@ func (b *tab) until(expression string) {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(20*time.Millisecond))); err != nil {
-		b.t.Fatalf("%s never came true: %v\nThe right side reads:\n%s", expression, err, eval[string](b, `document.getElementById('know').innerText`))
+		b.t.Fatalf("%s never came true: %v\nThe page reads:\n%s", expression, err, eval[string](b, `(document.getElementById('know') ?? document.body).innerText`))
 	}
 }
 

@@ -142,7 +142,7 @@ func (c *client) page(path string) string {
 // tab opens a page in Chromium that is signed in like the client.
 func (c *client) tab(path string) *tab {
 	c.t.Helper()
-	b := newTab(c.t, c.s.base, "/panel/assets/panel.css")
+	b := newTab(c.t, c.s.base, "/panel/sign-in")
 	base, err := url.Parse(c.s.base)
 	if err != nil {
 		c.t.Fatal(err)

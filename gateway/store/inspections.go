@@ -185,15 +185,9 @@ func inspections(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, where s
 	return all, nameInspected(ctx, tx, w, all)
 }
 
-// inspected is who a contact is, and what it was merged into.
-type inspected struct {
-	id, merged                 int64
-	customID, email, name, key string
-}
-
 // nameInspected adds to inspections who their contacts are now.
 func nameInspected(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, all []gateway.InspectionView) error {
-	known := make(map[int64]inspected)
+	known := make(map[int64]*gateway.Contact)
 	var ask []int64
 	for i := range all {
 		if id := int64(all[i].ContactID); id != 0 {
@@ -205,32 +199,32 @@ func nameInspected(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, all [
 		ask = slices.Compact(ask)
 		var next []int64
 		for part := range slices.Chunk(ask, chunk) {
-			err := query(ctx, tx, func(rows *sql.Rows) error {
-				var c inspected
-				if err := rows.Scan(&c.id, &c.merged, &c.customID, &c.email, &c.name, &c.key); err != nil {
-					return err
-				}
-				known[c.id] = c
-				if c.merged != 0 {
-					next = append(next, c.merged)
-				}
-				return nil
-			}, `WITH `+wanted(len(part))+` SELECT c.id, c.merged_into, COALESCE(c.custom_id, ''), COALESCE(c.email, c.email_key, ''), COALESCE(c.name, ''), COALESCE(c.visitor_key, '')
-				FROM wanted w CROSS JOIN contacts c WHERE c.workspace_id = w.workspace_id AND c.id = w.id`, params(w, part)...)
+			found, err := contacts(ctx, tx, w, `WITH `+wanted(len(part))+` `+contactFields+` FROM wanted w CROSS JOIN contacts c WHERE c.workspace_id = w.workspace_id AND c.id = w.id`,
+				params(w, part)...)
 			if err != nil {
 				return err
+			}
+			for _, c := range found {
+				known[int64(c.ID)] = c
+				if c.MergedInto != 0 {
+					next = append(next, int64(c.MergedInto))
+				}
 			}
 		}
 		ask = slices.DeleteFunc(next, func(id int64) bool { _, ok := known[id]; return ok })
 	}
 	for i := range all {
 		v := &all[i]
-		c, ok := known[int64(v.ContactID)]
-		for steps := 0; ok && c.merged != 0 && steps < len(known); steps++ {
-			c, ok = known[c.merged]
+		c := known[int64(v.ContactID)]
+		for steps := 0; c != nil && c.MergedInto != 0 && steps < len(known); steps++ {
+			c = known[int64(c.MergedInto)]
 		}
-		if ok {
-			v.Survivor, v.CustomID, v.Email, v.Name, v.Key = gateway.ContactID(c.id), c.customID, c.email, c.name, c.key
+		if c == nil {
+			continue
+		}
+		v.Survivor, v.CustomID, v.Email, v.Key = c.ID, c.CustomID, c.Email, c.Key
+		if name, ok := c.Attributes.Get("name"); ok {
+			v.Name = gateway.Text(name)
 		}
 	}
 	return nil
