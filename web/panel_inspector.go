@@ -61,7 +61,8 @@ type inspectorLine struct {
 	What    []inspectorPart
 }
 
-// inspectorPart is a part of a line's text: a quiet one stands between the others.
+// inspectorPart is a part of a line's text: one that begins something, or a quiet one
+// that goes on with it.
 type inspectorPart struct {
 	Text  string
 	Quiet bool
