@@ -259,7 +259,7 @@ func TestMatrix(t *testing.T) {
 				if n, err := r.store.CountContacts(ctx, r.w); err != nil || n != tt.contacts {
 					t.Errorf("%d contacts, want %d (%v)", n, tt.contacts, err)
 				}
-				merges, err := r.store.Merges(ctx, r.w, c.ID, 10)
+				merges, err := r.store.Merges(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 10})
 				if err != nil || len(merges) != tt.merges {
 					t.Errorf("%d merges, want %d (%v)", len(merges), tt.merges, err)
 				}
@@ -661,11 +661,17 @@ func (r *rig) dump() any {
 		x := row{Contact: c}
 		x.Keys, err = r.store.VisitorKeys(ctx, r.w, c.ID, 100)
 		r.check(err)
-		x.Pages, err = r.store.PageViews(ctx, r.w, c.ID, 1000)
+		x.Pages, err = r.store.PageViews(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 1000})
 		r.check(err)
-		x.Events, err = r.store.Events(ctx, r.w, c.ID, 1000)
+		x.Events, err = r.store.Events(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 1000})
 		r.check(err)
-		x.Merges, err = r.store.Merges(ctx, r.w, c.ID, 1000)
+		for i := range x.Pages {
+			x.Pages[i].ID = 0 // in the order in which they were written
+		}
+		for i := range x.Events {
+			x.Events[i].ID = 0
+		}
+		x.Merges, err = r.store.Merges(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 1000})
 		r.check(err)
 		rows = append(rows, x)
 	}
@@ -691,7 +697,7 @@ func (r *rig) people() map[string]string {
 			names = append(names, k.Key)
 		}
 		slices.Sort(names)
-		pages, err := r.store.PageViews(ctx, r.w, c.ID, 1000)
+		pages, err := r.store.PageViews(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 1000})
 		r.check(err)
 		var urls []string
 		for _, p := range pages {

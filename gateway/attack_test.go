@@ -513,11 +513,17 @@ func (r *rig) ledger() any {
 			r.t.Errorf("contact %d shows the key %q of somebody else", c.ID, c.Key)
 		}
 		c.Key = made(c.Key)
-		pages, err := r.store.PageViews(ctx, r.w, c.ID, 1000)
+		pages, err := r.store.PageViews(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 1000})
 		r.check(err)
-		events, err := r.store.Events(ctx, r.w, c.ID, 1000)
+		events, err := r.store.Events(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 1000})
 		r.check(err)
-		merges, err := r.store.Merges(ctx, r.w, c.ID, 100)
+		for i := range pages {
+			pages[i].ID = 0
+		}
+		for i := range events {
+			events[i].ID = 0
+		}
+		merges, err := r.store.Merges(ctx, r.w, c.ID, gateway.HistoryQuery{Limit: 100})
 		r.check(err)
 		out[c.ID] = []any{c, slices.Sorted(maps.Keys(names)), pages, events, len(merges)}
 	}

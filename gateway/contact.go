@@ -36,7 +36,16 @@ type Contact struct {
 // found but its visitor keys.
 func (c *Contact) Anonymous() bool { return c.CustomID == "" && c.EmailKey == "" }
 
-// Activity sums up the history of a contact, aliases included.
+// What a contact that lacks gender or status is shown with, and found by: the number
+// of the choice (StandardAttr). StatusUser is for those who are not Anonymous.
+const (
+	GenderUnknown = 1
+	StatusVisitor = 1
+	StatusUser    = 2
+)
+
+// Activity sums up the page views of a contact, aliases included. One without any
+// counts as first seen when it was created, and as last seen when it was changed.
 type Activity struct {
 	PageViews int64
 	FirstSeen time.Time

@@ -503,7 +503,7 @@ func TestEditorMerge(t *testing.T) {
 		if _, err := r.store.ContactByCustomID(t.Context(), r.w, "b"); !gateway.IsNotFound(err) {
 			t.Errorf("a custom id that the parent didn't need finds: %v", err)
 		}
-		merges, err := r.store.Merges(t.Context(), r.w, parent, 10)
+		merges, err := r.store.Merges(t.Context(), r.w, parent, gateway.HistoryQuery{Limit: 10})
 		if err != nil || len(merges) != 2 {
 			t.Fatalf("journal %+v, %v", merges, err)
 		}
@@ -522,7 +522,7 @@ func TestEditorMerge(t *testing.T) {
 
 		// Again: nothing happens.
 		r.must(func(e *gateway.Editor) error { return e.MergeContacts(a, []gateway.ContactID{b, parent}) })
-		if merges, err = r.store.Merges(t.Context(), r.w, parent, 10); err != nil || len(merges) != 2 {
+		if merges, err = r.store.Merges(t.Context(), r.w, parent, gateway.HistoryQuery{Limit: 10}); err != nil || len(merges) != 2 {
 			t.Errorf("a repeated merge was journalled: %d, %v", len(merges), err)
 		}
 		if got := r.view(parent); got.CustomID != "p" || got.Key != "pkey00000000" {
@@ -678,7 +678,7 @@ func TestEditorHistory(t *testing.T) {
 		if slices.Sort(ids); ids[0] < 1 || len(slices.Compact(ids)) != 3 || !slices.Equal(firsts, []bool{true, false, true}) {
 			t.Errorf("ids %v, first %v", ids, firsts)
 		}
-		events, err := r.store.Events(t.Context(), r.w, x, 10)
+		events, err := r.store.Events(t.Context(), r.w, x, gateway.HistoryQuery{Limit: 10})
 		if err != nil || len(events) != 3 {
 			t.Fatalf("events %+v, %v", events, err)
 		}
@@ -688,7 +688,7 @@ func TestEditorHistory(t *testing.T) {
 		if e := events[2]; !e.At.Equal(then.Truncate(time.Microsecond)) || e.Kind != gateway.EventCustom {
 			t.Errorf("the oldest event is %+v", e)
 		}
-		views, err := r.store.PageViews(t.Context(), r.w, x, 10)
+		views, err := r.store.PageViews(t.Context(), r.w, x, gateway.HistoryQuery{Limit: 10})
 		if err != nil || len(views) != 2 || views[0].Path != "/now" || views[0].URL != "" || views[0].Referrer != "https://b.test" || !views[0].At.Equal(r.now) || views[1].Key != "k" || views[1].Path != "/x" || !views[1].At.Equal(then.Truncate(time.Microsecond)) {
 			t.Errorf("page views %+v, %v", views, err)
 		}

@@ -4,6 +4,7 @@ import "time"
 
 // PageView is one view of a page by a contact.
 type PageView struct {
+	ID          int64 // the store's, for one that is read
 	WorkspaceID WorkspaceID
 	ContactID   ContactID
 	Key         string // the browser that saw it; tells whose it is should a merge be undone
@@ -25,6 +26,7 @@ const (
 
 // Event is something that a contact did, as the page told it.
 type Event struct {
+	ID          int64 // the store's, for one that is read
 	WorkspaceID WorkspaceID
 	ContactID   ContactID
 	Key         string

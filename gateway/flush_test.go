@@ -98,7 +98,7 @@ func picture(t *testing.T, r *rig) string {
 		for _, c := range v.Companies {
 			fmt.Fprintln(&b, "  company", c.CustomID, c.Since, c.Primary, c.Source)
 		}
-		merges, err := r.store.Merges(t.Context(), r.w, v.Contact.ID, 1000)
+		merges, err := r.store.Merges(t.Context(), r.w, v.Contact.ID, gateway.HistoryQuery{Limit: 1000})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -54,6 +54,8 @@ type Gateway struct {
 	applied    atomic.Pointer[chan struct{}]
 	inspector  inspector
 	waiting    sync.Map // name of a shard -> wait
+	rules      sync.Map // WorkspaceID -> ruleOf, replaced whole
+	jobs       jobRunner
 	failing    sync.Map // name of a shard -> why the batch under way could not be applied when it was last tried
 }
 
@@ -84,6 +86,7 @@ func New(c Config) *Gateway {
 	}
 	g.workspaces.gateway = g
 	g.inspector.init(c.Inspect)
+	g.jobs.wake = make(chan struct{}, 1)
 	ch := make(chan struct{})
 	g.applied.Store(&ch)
 	return g

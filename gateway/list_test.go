@@ -165,7 +165,7 @@ func TestUndoneListed(t *testing.T) {
 		put(loser, lists[0], lists[1], lists[3])
 		r.must(func(e *gateway.Editor) error { return e.MergeContacts(winner, []gateway.ContactID{loser}) })
 		put(winner, lists[3])
-		merges, err := r.store.Merges(context.Background(), r.w, winner, 1)
+		merges, err := r.store.Merges(context.Background(), r.w, winner, gateway.HistoryQuery{Limit: 1})
 		if err != nil || len(merges) != 1 {
 			t.Fatalf("merges: %v, %v", merges, err)
 		}

@@ -159,6 +159,22 @@ type Tx interface {
 	// DropEndedMemberships deletes ended memberships: of the pair of each with its
 	// Since the one that ended last. What is not there is left out.
 	DropEndedMemberships(w WorkspaceID, all []Membership) error
+	// ContactEmails returns contacts that are not merged away, by rising id from behind
+	// after, with all that the run of auto-assign has to know of them.
+	ContactEmails(w WorkspaceID, after ContactID, limit int) ([]ContactEmail, error)
+	// Workspace returns the workspace as it is. Nobody else changes it until the
+	// transaction ends.
+	Workspace(id WorkspaceID) (*Workspace, error)
+	// SetWorkspace changes the name and the settings of a workspace.
+	SetWorkspace(id WorkspaceID, name string, s Settings) error
+	// AddJob adds a job and returns its id, CodeConflict while there is an unfinished
+	// one of its kind. Of finished ones the last few are kept.
+	AddJob(j Job) (JobID, error)
+	// Job returns a job, CodeNotFound if there is none. Nobody else changes it until
+	// the transaction ends.
+	Job(w WorkspaceID, id JobID) (*Job, error)
+	// SetJob replaces a job.
+	SetJob(j Job) error
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
 	// DropAttribute deletes a definition, CodeNotFound if it is not there, and its
@@ -199,6 +215,8 @@ type Refs struct {
 	// Records by id, or by what names them.
 	RecordIDs  []RecordID
 	RecordKeys []RecordKey
+	// CompanyDomains are domains by which companies are found (CompanyDomains).
+	CompanyDomains []string
 	// Defs asks for all attribute definitions of the workspace.
 	Defs bool
 }
@@ -211,8 +229,11 @@ type Loaded struct {
 	Companies []*Company
 	// Memberships holds the current memberships of Contacts.
 	Memberships []Membership
-	Records     []*Record
-	Defs        []AttributeDef
+	// CompanyDomains are the best companies of each domain that was asked for, with the
+	// company in Companies: those that list it first, then by id; a few of each.
+	CompanyDomains []CompanyDomain
+	Records        []*Record
+	Defs           []AttributeDef
 	// Dropped is how many attributes have been dropped in the workspace so far:
 	// definitions that were read when there were fewer are not all there any more.
 	Dropped int64
@@ -247,6 +268,11 @@ type Changes struct {
 	// not yet are made; who has the tag already gains nothing, who has not loses
 	// nothing.
 	Tagged []TagChange
+	// CompanyDomains are what stored companies are found by from now on, and new ones
+	// too (CompanyDomains). DomainsGone are the stored companies that are found by
+	// nothing else than that.
+	CompanyDomains []CompanyDomain
+	DomainsGone    []CompanyID
 	// DeletedContacts go with all that is theirs: keys, identifiers, memberships,
 	// tags, places in lists, history, journal, and the contacts that were merged into them. DeletedCompanies
 	// go with their memberships, ended ones too. Nothing else here names any of them,
@@ -309,12 +335,17 @@ type Reader interface {
 	CountContacts(ctx context.Context, w WorkspaceID) (int64, error)
 	// VisitorKeys of a contact, newest first.
 	VisitorKeys(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]VisitorKey, error)
-	// PageViews and Events of a contact and of those merged into it, newest
-	// first.
-	PageViews(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]PageView, error)
-	Events(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]Event, error)
-	// Merges in which a contact took part, newest first.
-	Merges(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]Merge, error)
+	// PageViews and Events of a contact and of those merged into it, newest first.
+	// Each names the contact that it was written with.
+	PageViews(ctx context.Context, w WorkspaceID, id ContactID, q HistoryQuery) ([]PageView, error)
+	Events(ctx context.Context, w WorkspaceID, id ContactID, q HistoryQuery) ([]Event, error)
+	// Merges in which a contact, or one merged into it, took part, newest first.
+	Merges(ctx context.Context, w WorkspaceID, id ContactID, q HistoryQuery) ([]Merge, error)
+	// Event finds an event by its id.
+	Event(ctx context.Context, w WorkspaceID, id int64) (Event, error)
+	// WorkspaceEvents lists the events of all contacts, the last one to be stored
+	// first; before is the id behind which the page starts (0: from the start).
+	WorkspaceEvents(ctx context.Context, w WorkspaceID, before int64, limit int) ([]Event, error)
 
 	Company(ctx context.Context, w WorkspaceID, id CompanyID) (*CompanyView, error)
 	CompanyByCustomID(ctx context.Context, w WorkspaceID, customID string) (*CompanyView, error)
@@ -345,9 +376,34 @@ type Reader interface {
 	// CountRecords counts those of one entity, one by one.
 	CountRecords(ctx context.Context, w WorkspaceID, entity Entity) (int64, error)
 
+	// ContactEmails is that of a Tx, outside of one.
+	ContactEmails(ctx context.Context, w WorkspaceID, after ContactID, limit int) ([]ContactEmail, error)
+	// CompaniesByDomain finds companies as Tx.Load does, with their names.
+	CompaniesByDomain(ctx context.Context, w WorkspaceID, domains []string) ([]DomainCompany, error)
+	// Job returns a job, CodeNotFound if there is none.
+	Job(ctx context.Context, w WorkspaceID, id JobID) (*Job, error)
+	// Jobs of a workspace, newest first.
+	Jobs(ctx context.Context, w WorkspaceID, limit int) ([]Job, error)
+	// UnfinishedJobs of all workspaces, oldest first.
+	UnfinishedJobs(ctx context.Context, limit int) ([]Job, error)
+
 	// Visits is the number of page views that belong to nobody.
 	Visits(ctx context.Context, w WorkspaceID) (int64, error)
 	Quarantine(ctx context.Context, w WorkspaceID, limit int) ([]Quarantined, error)
+}
+
+// ContactEmail is a contact as auto-assign looks at it.
+type ContactEmail struct {
+	ID       ContactID
+	EmailKey string // "" if there is none
+	// Memberships are current and ended ones, with CompanyID, Primary and Until alone.
+	Memberships []Membership
+}
+
+// DomainCompany is a company that a domain finds.
+type DomainCompany struct {
+	CompanyDomain
+	Name string
 }
 
 // MaxEmployees is how many employees a CompanyView names: the newest.
@@ -374,6 +430,17 @@ type CompanyView struct {
 	Company
 	EmployeesCount int64
 	Employees      []ContactID // the newest MaxEmployees, newest first
+}
+
+// HistoryQuery asks for a page of what a contact did: by At and then by ID, the
+// highest first, so that a page stays where it is while more is written.
+type HistoryQuery struct {
+	Kind EventKind // of events: of this kind only; "" for both
+	// BeforeAt and BeforeID are those of the last entry of the page before; zero for
+	// the first page.
+	BeforeAt time.Time
+	BeforeID int64
+	Limit    int
 }
 
 // MemberQuery asks for a page of a company's members.
@@ -406,9 +473,11 @@ type Query struct {
 type Condition struct {
 	// Field is the name of an attribute, standard or custom (StandardName), or one of
 	// id, custom_id, email, name, created_at, updated_at; of contacts also key (any
-	// of their visitor keys) and list (the id of a list that they are in, with OpEqual). Whoever builds a condition need not know whether there
+	// of their visitor keys), list (the id of a list that they are in, with OpEqual), and
+	// first_seen, last_seen and page_views of their Activity. Whoever builds a condition need not know whether there
 	// is such an attribute: who lacks it, or has a value of another type, doesn't meet
-	// the condition.
+	// the condition. Contacts that lack gender or status are of that which they are
+	// shown with (GenderUnknown, StatusUser).
 	Field string
 	Op    Op
 	// Value is what to compare with: a text for the operators of texts; of the

@@ -35,7 +35,7 @@ func (r *rig) records(entity gateway.Entity) (out []string) {
 
 func (r *rig) events(key string) (out []string) {
 	r.t.Helper()
-	all, err := r.store.Events(r.t.Context(), r.w, r.byKey(key).ID, 100)
+	all, err := r.store.Events(r.t.Context(), r.w, r.byKey(key).ID, gateway.HistoryQuery{Limit: 100})
 	r.check(err)
 	for _, e := range all {
 		out = append(out, string(e.Kind)+" "+e.Name+" "+e.Data)

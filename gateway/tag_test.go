@@ -164,7 +164,7 @@ func TestTagsAreTold(t *testing.T) {
 			switch rnd.IntN(6) {
 			case 5:
 				for _, id := range contacts() {
-					merges, err := r.store.Merges(context.Background(), r.w, id, 10)
+					merges, err := r.store.Merges(context.Background(), r.w, id, gateway.HistoryQuery{Limit: 10})
 					r.check(err)
 					if len(merges) == 0 || rnd.IntN(2) == 0 {
 						continue

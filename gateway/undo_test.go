@@ -14,7 +14,7 @@ import (
 // lastMerge is the newest entry of a contact's journal.
 func (r *rig) lastMerge(id gateway.ContactID) gateway.Merge {
 	r.t.Helper()
-	merges, err := r.store.Merges(r.t.Context(), r.w, id, 10)
+	merges, err := r.store.Merges(r.t.Context(), r.w, id, gateway.HistoryQuery{Limit: 10})
 	if err != nil || len(merges) == 0 {
 		r.t.Fatalf("journal: %v, %v", merges, err)
 	}
@@ -138,7 +138,7 @@ func TestUndoMergeOfTheWidget(t *testing.T) {
 		}
 		// The page view that merged them came from the visitor's browser.
 		after := r.people()
-		pages, err := r.store.PageViews(t.Context(), r.w, visitor.Contact.ID, 10)
+		pages, err := r.store.PageViews(t.Context(), r.w, visitor.Contact.ID, gateway.HistoryQuery{Limit: 10})
 		if err != nil || len(pages) != 2 {
 			t.Errorf("the visitor saw %+v, %v", pages, err)
 		}

@@ -373,15 +373,15 @@ func (l *live) companies(ctx context.Context, c *gateway.ContactView, types live
 
 // timeline is the newest of a contact's history, newest first.
 func (l *live) timeline(ctx context.Context, c *gateway.ContactView, key string, keys []gateway.VisitorKey) ([]liveEntry, error) {
-	views, err := l.Read.PageViews(ctx, l.Workspace, c.ID, maxLiveViews)
+	views, err := l.Read.PageViews(ctx, l.Workspace, c.ID, gateway.HistoryQuery{Limit: maxLiveViews})
 	if err != nil {
 		return nil, err
 	}
-	events, err := l.Read.Events(ctx, l.Workspace, c.ID, maxLiveEntries)
+	events, err := l.Read.Events(ctx, l.Workspace, c.ID, gateway.HistoryQuery{Limit: maxLiveEntries})
 	if err != nil {
 		return nil, err
 	}
-	merges, err := l.Read.Merges(ctx, l.Workspace, c.ID, maxLiveMerges)
+	merges, err := l.Read.Merges(ctx, l.Workspace, c.ID, gateway.HistoryQuery{Limit: maxLiveMerges})
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,7 @@ type list byte
 const (
 	listContacts  list = 'u'
 	listCompanies list = 'c'
+	listEvents    list = 'E'
 	listTags      list = 't'
 	listProducts  list = 'p'
 	listDeals     list = 'd'

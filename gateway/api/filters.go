@@ -34,8 +34,8 @@ var operators = map[string]gateway.Op{
 }
 
 // filters reads the conditions that the parameters of a list name: field=value,
-// field__lookup=value, and search=created_at|updated_at with min and max in Unix
-// seconds. Parameters in but are none. A CodeInvalid names the parameter at fault.
+// field__lookup=value, and search, the name of a time, with min and max in Unix
+// seconds (see span). Parameters in but are none. A CodeInvalid names the parameter at fault.
 func (s *Server) filters(r *request, of gateway.Entity, but ...string) ([]gateway.Condition, error) {
 	return readFilters(r.QueryParams(), of, s.attributeTypes(r, of), but...)
 }
@@ -78,7 +78,7 @@ func readFilters(q url.Values, of gateway.Entity, attributes attributeTypes, but
 			where = append(where, c)
 		}
 	}
-	span, err := span(q)
+	span, err := span(q, times[of])
 	if err != nil {
 		return nil, err
 	}
@@ -110,11 +110,18 @@ var fieldNames = map[gateway.Entity]map[string]string{
 	gateway.EntityContact: {
 		"id": "id", "custom_id": "custom_id", "user_id": "custom_id", "email": "email", "key": "key", "user_key": "key",
 		"created_at": "created_at", "updated_at": "updated_at", "list": "list",
+		"first_seen": "first_seen", "last_seen": "last_seen", "last_contacted": "last_contacted", "page_views": "page_views",
 	},
 	gateway.EntityCompany: {
 		"id": "id", "custom_id": "custom_id", "company_id": "custom_id", "company_custom_id": "custom_id", "name": "name",
 		"created_at": "created_at", "updated_at": "updated_at",
 	},
+}
+
+// times are the fields that are instants: what can be searched with min and max.
+var times = map[gateway.Entity][]string{
+	gateway.EntityContact: {"created_at", "updated_at", "first_seen", "last_seen", "last_contacted"},
+	gateway.EntityCompany: {"created_at", "updated_at"},
 }
 
 // condition makes one condition; param is its name for errors.
@@ -126,19 +133,19 @@ func condition(of gateway.Entity, types map[string]gateway.Type, param, name str
 	if field, ok := fieldNames[of][name]; ok {
 		c.Field = field
 		switch {
-		case field == "id":
-			id, err := strconv.ParseInt(value, 10, 64)
+		case field == "id" || field == "page_views":
+			n, err := strconv.ParseInt(value, 10, 64)
 			if err != nil || comparesTexts(op) {
 				return refuse()
 			}
-			c.Value = gateway.IntValue(id)
+			c.Value = gateway.IntValue(n)
 		case field == "list":
 			id, err := strconv.ParseInt(value, 10, 64)
 			if err != nil || op != gateway.OpEqual {
 				return refuse()
 			}
 			c.Value = gateway.IntValue(id)
-		case field == "created_at" || field == "updated_at":
+		case slices.Contains(times[of], field):
 			at, ok := instant(value)
 			if !ok || comparesTexts(op) {
 				return refuse()
@@ -248,14 +255,14 @@ func unixTime(s string) (time.Time, bool) {
 }
 
 // span reads search, min and max: from when to when, both included, something
-// happened to what is searched.
-func span(q url.Values) ([]gateway.Condition, error) {
+// happened to what is searched; fields are what there is to search by.
+func span(q url.Values, fields []string) ([]gateway.Condition, error) {
 	if !q.Has("search") && !q.Has("min") && !q.Has("max") {
 		return nil, nil
 	}
 	field := q.Get("search")
-	if field != "created_at" && field != "updated_at" {
-		return nil, invalid("search", fmt.Sprintf("%.40q is not a valid choice. Use created_at or updated_at.", field))
+	if !slices.Contains(fields, field) {
+		return nil, invalid("search", fmt.Sprintf("%.40q is not a valid choice. Use %s.", field, strings.Join(fields, ", ")))
 	}
 	var where []gateway.Condition
 	for _, bound := range []struct {

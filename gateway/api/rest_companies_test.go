@@ -312,6 +312,7 @@ func TestCompanyWorkspacesApart(t *testing.T) {
 		w.contact("u1", "key100000000")
 		w.must(http.StatusCreated, "POST /companies/", `{"name":"Acme","custom_id":"c7","revenue":5}`)
 		w.must(http.StatusOK, "POST /companies/1/add_member/", `{"user_id":1}`)
+		w.must(http.StatusCreated, "POST /events/", `{"name":"Acme","user_id":1}`)
 		w.must(http.StatusOK, "POST /companies/1/add_tag/", `{"name":"vip"}`)
 		w.must(http.StatusCreated, "POST /products/", `{"name":"Acme's mug","custom_id":"p1","price":5}`)
 		w.must(http.StatusCreated, "POST /deals/", `{"name":"Acme's deal","custom_id":"d1"}`)
@@ -368,6 +369,8 @@ func TestCompanyWorkspacesApart(t *testing.T) {
 			{"/attributes/:id", "GET /attributes/1/", "", 404},
 			{"/attribute-type/:id/users", "GET /attribute-type/revenue/users/", "", 404},
 			{"/attribute-type/:id/companies", "GET /attribute-type/revenue/companies/", "", 404},
+			{"/events", "GET /events/", "", 200},
+			{"/events/:id", "GET /events/1/", "", 404},
 			{"/events", "POST /events/", `{"name":"login","user_id":1}`, 400},
 			{"/events", "POST /events/", `{"name":"login","user_custom_id":"u1"}`, 400},
 			{"/attributes/:id", "DELETE /attributes/1/", "", 404},
@@ -432,11 +435,12 @@ func TestCompanyAllow(t *testing.T) {
 		want := map[string]string{
 			"/companies": "GET, POST, HEAD, OPTIONS", "/companies/search": get, "/companies/update_or_create": post,
 			"/attributes": "GET, POST, HEAD, OPTIONS", "/attributes/1": "GET, DELETE, HEAD, OPTIONS", "/attribute-type/x/users": get, "/attribute-type/x/companies": get,
-			"/events": post, "/products-by-id/p/product_event": post, "/products/1/product_event": post, "/site-views": post,
+			"/events": "GET, POST, HEAD, OPTIONS", "/events/1": get, "/products-by-id/p/product_event": post, "/products/1/product_event": post, "/site-views": post,
 			"/products": "GET, POST, HEAD, OPTIONS", "/products/update_or_create": post, "/deals": "GET, POST, HEAD, OPTIONS", "/deals/update_or_create": post,
 			"/products/1": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS", "/products-by-id/p": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
 			"/deals/1": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS", "/deals-by-id/p": "GET, PUT, PATCH, DELETE, HEAD, OPTIONS",
 			"/users/1/events": "GET, POST, HEAD, OPTIONS", "/users-by-id/x/events": "GET, POST, HEAD, OPTIONS",
+			"/users/1/timeline": get, "/users-by-id/x/timeline": get, "/users/1/emails": get, "/users-by-id/x/emails": get,
 			"/users/1/set_primary_company": post, "/users-by-id/x/set_primary_company": post,
 		}
 		for _, company := range []string{"/companies/1", "/companies-by-id/x"} {

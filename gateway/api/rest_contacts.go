@@ -224,61 +224,8 @@ func searchedPhone(s string) string {
 	return s
 }
 
-// maxHistory is how much of a contact's history can be read back: its newest
-// page views, and its newest events of either kind.
-const maxHistory = 1000
-
-// events answers GET …/:id/events/ with the custom events.
-func (s *Server) events(find findContact) restHandler {
-	return s.eventsOf(find, gateway.EventCustom)
-}
-
-// productEvents answers GET …/:id/product_events/.
-func (s *Server) productEvents(find findContact) restHandler {
-	return s.eventsOf(find, gateway.EventProduct)
-}
-
-func (s *Server) eventsOf(find findContact, kind gateway.EventKind) restHandler {
-	return func(r *request) error {
-		v, err := find(r)
-		if err != nil {
-			return err
-		}
-		events, err := s.reader.Events(r.Request().Context(), r.workspace.ID, v.Contact.ID, maxHistory)
-		if err != nil {
-			return err
-		}
-		shapes := make([]any, 0, len(events))
-		for i := range events {
-			if events[i].Kind == kind {
-				shapes = append(shapes, eventShape(&events[i]))
-			}
-		}
-		return s.writeHistory(r, shapes)
-	}
-}
-
-// pageViews answers GET …/:id/ping_hits/.
-func (s *Server) pageViews(find findContact) restHandler {
-	return func(r *request) error {
-		v, err := find(r)
-		if err != nil {
-			return err
-		}
-		views, err := s.reader.PageViews(r.Request().Context(), r.workspace.ID, v.Contact.ID, maxHistory)
-		if err != nil {
-			return err
-		}
-		shapes := make([]any, len(views))
-		for i := range views {
-			shapes[i] = pageViewShape(&views[i])
-		}
-		return s.writeHistory(r, shapes)
-	}
-}
-
 // writeHistory answers with the page of a bounded list that ?page= and ?limit=
-// name; count is how much of the history can be read.
+// name: of one that is short enough to be read whole.
 func (s *Server) writeHistory(r *request, all []any) error {
 	limit, err := r.limit()
 	if err != nil {

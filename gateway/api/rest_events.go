@@ -14,7 +14,8 @@ import (
 )
 
 // This file owns what clients tell that contacts did: events, product events and page
-// views. Reading them back is in rest_contacts.go.
+// views, and the events of all contacts as they are read back. Those of one contact are in
+// rest_timeline.go.
 //
 // Decisions
 //
@@ -24,6 +25,40 @@ import (
 //     or as a date and time. No time, 0, and .NET's year 1 are now; so is what lies
 //     ahead, since a clock that is wrong must not make a contact the last one seen.
 //   - A page view of a visitor key that nobody has makes a visitor, as in a browser.
+
+// workspaceEvents answers GET /events/ with the events of all contacts, of both kinds,
+// the last one to be told first.
+func (s *Server) workspaceEvents(r *request) error {
+	ctx := r.Request().Context()
+	rows, p, err := keyset[gateway.Event]{
+		list: listEvents, id: func(e gateway.Event) int64 { return e.ID }, forth: true,
+		before: func(before int64, limit int) ([]gateway.Event, error) {
+			return s.reader.WorkspaceEvents(ctx, r.workspace.ID, before, limit)
+		},
+	}.read(s, r)
+	if err != nil {
+		return err
+	}
+	p.countFiltered(len(rows))
+	p.Results = make([]any, len(rows))
+	for i := range rows {
+		p.Results[i] = eventShape(r.version, &rows[i])
+	}
+	return writeJSON(r, http.StatusOK, p)
+}
+
+// event answers GET /events/:id/ with the event of either kind that has the id.
+func (s *Server) event(r *request) error {
+	id, err := parseID(strings.TrimRight(r.pathID(), "/"))
+	if err != nil {
+		return err
+	}
+	e, err := s.reader.Event(r.Request().Context(), r.workspace.ID, id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(r, http.StatusOK, eventShape(r.version, &e))
+}
 
 // eventCreated is the answer to an event.
 type eventCreated struct {
@@ -280,7 +315,7 @@ func createSiteView(r *request) (operation, error) {
 		if err == nil && stored.URL == "" && stored.Path == "" {
 			err = invalid("page_domain", "Enter a valid URL.")
 		}
-		return answer{status: http.StatusCreated, body: pageViewShape(&stored)}, err
+		return answer{status: http.StatusCreated, body: pageViewOf(&stored)}, err
 	}, nil
 }
 

@@ -125,3 +125,44 @@ func FuzzEventFields(f *testing.F) {
 		}
 	})
 }
+
+func TestHistoryCursorRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		c := historyCursor{
+			list:   listTimeline,
+			source: rapid.IntRange(0, 2).Draw(t, "source"),
+			at:     time.UnixMicro(rapid.Int64Range(1, 1e6*maxUnix).Draw(t, "at")).UTC(),
+			id:     rapid.Int64Range(1, math.MaxInt64).Draw(t, "id"),
+		}
+		got, err := parseHistoryCursor(listTimeline, 3, c.String())
+		if err != nil || got != c {
+			t.Fatalf("%+v became %+v, %v", c, got, err)
+		}
+		if _, err := parseHistoryCursor(listPageViews, 3, c.String()); gateway.CodeOf(err) != gateway.CodeInvalid {
+			t.Fatalf("a cursor of another list: %v", err)
+		}
+		if _, err := parseHistoryCursor(listTimeline, c.source, c.String()); gateway.CodeOf(err) != gateway.CodeInvalid {
+			t.Fatalf("a cursor of a source that there isn't: %v", err)
+		}
+	})
+}
+
+// FuzzHistoryCursor: what is accepted is exactly what String writes.
+func FuzzHistoryCursor(f *testing.F) {
+	f.Add(historyCursor{list: listTimeline, source: 2, at: time.Unix(1, 0), id: 1}.String())
+	f.Add(historyCursor{list: listTimeline, id: math.MaxInt64}.String())
+	f.Add(memberCursor{since: time.Unix(1, 0), contact: 1}.String())
+	f.Add(cursor{list: listContacts, id: 1}.String())
+	f.Fuzz(func(t *testing.T, s string) {
+		c, err := parseHistoryCursor(listTimeline, 3, s)
+		switch {
+		case err != nil:
+			if gateway.CodeOf(err) != gateway.CodeInvalid {
+				t.Errorf("%q: %v", s, err)
+			}
+		case c.String() != s || c.source > 2 || c.id < 1:
+			t.Errorf("%q was read as %+v, whose text is %q", s, c, c.String())
+		}
+	})
+}

@@ -274,25 +274,7 @@ func (sh *shaper) company(v *gateway.CompanyView) any {
 	return extended{o, append(b.rest(companyV2Fields, true), count)}
 }
 
-// event is ours: the record has no event as it is read back.
-// client_user is the visitor key under which it was seen, named as on the way
-// in (contract, section 6).
-type event struct {
-	Name       string  `json:"name"`
-	Timestamp  stamp   `json:"timestamp"`
-	Data       raw     `json:"data"`
-	ClientUser *string `json:"client_user"`
-}
-
-func eventShape(e *gateway.Event) any {
-	data := raw("{}")
-	if e.Data != "" {
-		data = raw(e.Data)
-	}
-	return event{e.Name, stamp(e.At), data, orNull(e.Key)}
-}
-
-// pageView is a page view as it is read back, in the words of POST /site-views/
+// pageView is a page view in the words of POST /site-views/
 // with title and referrer behind.
 type pageView struct {
 	ClientUser *string `json:"client_user"`
@@ -303,7 +285,7 @@ type pageView struct {
 	Referrer   *string `json:"referrer"`
 }
 
-func pageViewShape(v *gateway.PageView) any {
+func pageViewOf(v *gateway.PageView) pageView {
 	return pageView{orNull(v.Key), v.URL, v.Path, stamp(v.At), orNull(v.Title), orNull(v.Referrer)}
 }
 

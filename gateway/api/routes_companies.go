@@ -31,7 +31,8 @@ func (s *Server) companyResources() []resource {
 			{"/attribute-type/:id/users", methods{get: s.contactAttributeType}},
 			{"/attribute-type/:id/companies", methods{get: s.companyAttributeType}},
 
-			{"/events", methods{post: createEvent}},
+			{"/events", methods{get: s.workspaceEvents, post: createEvent}},
+			{"/events/:id", methods{get: s.event}},
 			{"/site-views", methods{post: createSiteView}},
 		})
 }

@@ -112,7 +112,7 @@ func TestSDKEvents(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := d.store.Events(t.Context(), d.w, c.ID, 100)
+	events, err := d.store.Events(t.Context(), d.w, c.ID, gateway.HistoryQuery{Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func TestSDKEvents(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("events %v, want %v", got, want)
 	}
-	views, err := d.store.PageViews(t.Context(), d.w, c.ID, 100)
+	views, err := d.store.PageViews(t.Context(), d.w, c.ID, gateway.HistoryQuery{Limit: 100})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,3 +63,10 @@ func ReaderSetting(t *testing.T, s *Store, name string) (value string) {
 	}
 	return value
 }
+
+// BoundSpans sets how much a search by time looks at in each of its steps.
+func BoundSpans(s *Store, few, newest, many int) {
+	search := *s.reader.spans
+	search.spanBounds = spanBounds{few, newest, many}
+	s.reader.spans = &search
+}

@@ -50,12 +50,12 @@ func (c *recordingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (dri
 	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
 }
 
-// harmless are scans of a table with one row a workspace, and of what a part
+// harmless are scans of a table with one row a workspace, of the jobs under way, and of what a part
 // of the query itself found.
-var harmless = regexp.MustCompile(`^SCAN (workspaces|w|alias|a|h\d+|m\d+|(\d+ )?CONSTANT ROWS?)( |$)`)
+var harmless = regexp.MustCompile(`^SCAN (workspaces|jobs USING INDEX jobs_running|w|alias|a|h\d+|m\d+|(\d+ )?CONSTANT ROWS?)( |$)`)
 
 // few are tables that hold few rows of a workspace.
-var few = regexp.MustCompile(`(attribute_drops|agents|api_keys|attribute_defs|lists|segments|visits|workspaces)`)
+var few = regexp.MustCompile(`(attribute_drops|agents|api_keys|attribute_defs|jobs|lists|segments|visits|workspaces)`)
 
 // TestNoScans runs every method of the reader and looks at how the engine
 // would search for what it asks.
@@ -104,7 +104,7 @@ func TestNoScans(t *testing.T) {
 	rec := &recorder{driver: s.reader.db.Driver(), dsn: sqliteDSN(path), queries: map[string]int{}}
 	db := sql.OpenDB(rec)
 	defer db.Close()
-	r := &Store{reader: reader{db: db}, writer: s.writer}
+	r := &Store{reader: reader{db: db, spans: s.reader.spans}, writer: s.writer}
 	calls := map[string]func() error{
 		"Ping":           func() error { return r.Ping(ctx) },
 		"InboxPosition":  func() error { _, err := r.InboxPosition(ctx, "n"); return err },
@@ -125,9 +125,9 @@ func TestNoScans(t *testing.T) {
 		"Contacts":          func() error { _, err := r.Contacts(ctx, w, 0, rows); return err },
 		"CountContacts":     func() error { _, err := r.CountContacts(ctx, w); return err },
 		"VisitorKeys":       func() error { _, err := r.VisitorKeys(ctx, w, 1, rows); return err },
-		"PageViews":         func() error { _, err := r.PageViews(ctx, w, 1, rows); return err },
-		"Events":            func() error { _, err := r.Events(ctx, w, 1, rows); return err },
-		"Merges":            func() error { _, err := r.Merges(ctx, w, 1, rows); return err },
+		"PageViews":         func() error { _, err := r.PageViews(ctx, w, 1, gateway.HistoryQuery{Limit: rows}); return err },
+		"Events":            func() error { _, err := r.Events(ctx, w, 1, gateway.HistoryQuery{Limit: rows}); return err },
+		"Merges":            func() error { _, err := r.Merges(ctx, w, 1, gateway.HistoryQuery{Limit: rows}); return err },
 		"Company":           func() error { _, err := r.Company(ctx, w, 1); return err },
 		"CompanyByCustomID": func() error { _, err := r.CompanyByCustomID(ctx, w, "c1"); return err },
 		"Companies":         func() error { _, err := r.Companies(ctx, w, 0, rows); return err },
@@ -173,6 +173,14 @@ func TestNoScans(t *testing.T) {
 		"CountRecords":   func() error { _, err := r.CountRecords(ctx, w, gateway.EntityProduct); return err },
 		"CountCompanies": func() error { _, err := r.CountCompanies(ctx, w); return err },
 		"Visits":         func() error { _, err := r.Visits(ctx, w); return err },
+		"ContactEmails":  func() error { _, err := r.ContactEmails(ctx, w, 1, rows); return err },
+		"CompaniesByDomain": func() error {
+			_, err := r.CompaniesByDomain(ctx, w, []string{"a.test", "b.test"})
+			return err
+		},
+		"Job":            func() error { _, err := r.Job(ctx, w, 1); return missing(err) },
+		"Jobs":           func() error { _, err := r.Jobs(ctx, w, rows); return err },
+		"UnfinishedJobs": func() error { _, err := r.UnfinishedJobs(ctx, rows); return err },
 		"Quarantine":     func() error { _, err := r.Quarantine(ctx, w, rows); return err },
 	}
 	for name, call := range calls {
@@ -193,6 +201,7 @@ func TestNoScans(t *testing.T) {
 			refs.Keys = append(refs.Keys, text)
 			refs.CustomIDs = append(refs.CustomIDs, text)
 			refs.EmailKeys = append(refs.EmailKeys, text)
+			refs.CompanyDomains = append(refs.CompanyDomains, text+".test")
 			refs.Contacts = append(refs.Contacts, gateway.ContactID(i+1))
 			refs.CompanyCustomIDs = append(refs.CompanyCustomIDs, text)
 			refs.CompanyIDs = append(refs.CompanyIDs, gateway.CompanyID(i+1))
@@ -300,6 +309,8 @@ func TestNoScans(t *testing.T) {
 			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{also, {Field: "tags", Value: text}}})
 			return err
 		}},
+		{"companies by domain", "d USING PRIMARY KEY (domain=? AND workspace_id=?)", calls["CompaniesByDomain"]},
+		{"contacts' e-mails", "contacts USING INDEX contacts_listed (workspace_id=? AND id>?)", calls["ContactEmails"]},
 		{"tags by name", "t USING COVERING INDEX tags_name (name=? AND workspace_id=?)", calls["TagIDs"]},
 		{"list of tags", "tags USING INDEX tags_listed (workspace_id=? AND id<?)", calls["Tags"]},
 		{"products", "records USING PRIMARY KEY (workspace_id=? AND entity=? AND id<?)", calls["Records"]},

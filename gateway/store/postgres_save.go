@@ -72,16 +72,17 @@ func updateRows(table, columns string) string {
 }
 
 const (
-	contactRows    = "id bigint, custom_id?, email?, email_key?, name?, phone_number?, status?, attributes, visitor_key?, fingerprint bigint, last_ip?, created_at bigint, updated_at bigint, merged_into bigint"
+	contactRows    = "id bigint, custom_id?, email?, email_key?, name?, phone_number?, status?, attributes, visitor_key?, fingerprint bigint, last_ip?, created_at bigint, updated_at bigint, merged_into bigint, unseen_at bigint"
 	companyRows    = "id bigint, custom_id?, name, attributes, created_at bigint, updated_at bigint"
 	newCompanyRows = companyRows + ", employees bigint"
 )
 
 var (
-	stateOfContacts   = "SELECT t.id, t.merged_into, COALESCE(t.custom_id, '') FROM " + given("id bigint") + " JOIN contacts AS t ON t.workspace_id = u.workspace_id AND t.id = u.id"
-	freeCustomIDs     = "UPDATE contacts AS t SET custom_id = NULL FROM " + given("id bigint") + " WHERE t.workspace_id = u.workspace_id AND t.id = u.id"
-	insertContacts    = insertRows("contacts", contactRows)
-	updateContacts    = updateRows("contacts", contactRows)
+	stateOfContacts = "SELECT t.id, t.merged_into, COALESCE(t.custom_id, '') FROM " + given("id bigint") + " JOIN contacts AS t ON t.workspace_id = u.workspace_id AND t.id = u.id"
+	freeCustomIDs   = "UPDATE contacts AS t SET custom_id = NULL FROM " + given("id bigint") + " WHERE t.workspace_id = u.workspace_id AND t.id = u.id"
+	insertContacts  = insertRows("contacts", contactRows)
+	// Who was seen stays so.
+	updateContacts    = strings.Replace(updateRows("contacts", contactRows), "unseen_at = u.unseen_at", "unseen_at = CASE WHEN t.unseen_at = 0 THEN 0 ELSE u.unseen_at END", 1)
 	insertCompanies   = insertRows("companies", newCompanyRows)
 	updateCompanies   = updateRows("companies", companyRows)
 	insertDefs        = insertRows("attribute_defs", "entity, name, id bigint, label, type, is_integer boolean, choices, multiple boolean, description, created_at bigint")
@@ -149,7 +150,7 @@ func (t *postgresTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if err := s.lookUp(); err != nil {
 		return s.failed(err)
 	}
-	for _, step := range []func() error{s.moveKeys, s.delete, s.defs, s.companies, s.contacts, s.keys, s.memberships, s.tags, s.records, s.history, s.rest} {
+	for _, step := range []func() error{s.moveKeys, s.delete, s.defs, s.companies, s.domains, s.contacts, s.keys, s.memberships, s.tags, s.records, s.history, s.rest} {
 		if err := step(); err != nil {
 			return s.failed(err)
 		}
@@ -290,12 +291,13 @@ func (s *saving) contacts() error {
 	if len(s.freed) > 0 {
 		s.write(len(s.freed), "contact", freeCustomIDs, distinct(s.freed))
 	}
+	seen := seenContacts(s.c)
 	if changed := sortedByID(s.c.Contacts, contactID); len(changed) > 0 {
-		s.write(-1, "", updateContacts, contactArrays(changed)...) // lookUp found them all
+		s.write(-1, "", updateContacts, contactArrays(changed, seen)...) // lookUp found them all
 	}
 	fresh := sortedByID(s.c.NewContacts, contactID)
 	if len(fresh) > 0 {
-		s.write(-1, "", insertContacts, contactArrays(fresh)...)
+		s.write(-1, "", insertContacts, contactArrays(fresh, seen)...)
 		for _, x := range fresh {
 			if x.MergedInto == 0 {
 				s.listed++
@@ -308,7 +310,7 @@ func (s *saving) contacts() error {
 	return nil
 }
 
-func contactArrays(xs []*gateway.Contact) []any {
+func contactArrays(xs []*gateway.Contact, seen map[gateway.ContactID]bool) []any {
 	var texts [len(columnAttributes)][]string
 	for i := range texts {
 		texts[i] = make([]string, len(xs))
@@ -340,6 +342,7 @@ func contactArrays(xs []*gateway.Contact) []any {
 		column(xs, func(x **gateway.Contact) int64 { return micros((*x).CreatedAt) }),
 		column(xs, func(x **gateway.Contact) int64 { return micros((*x).UpdatedAt) }),
 		column(xs, func(x **gateway.Contact) int64 { return int64((*x).MergedInto) }),
+		column(xs, func(x **gateway.Contact) int64 { return unseenAt(*x, seen) }),
 	}
 }
 

@@ -73,13 +73,15 @@ func TestPostgresKeysBeginWithWorkspace(t *testing.T) {
 		"api_keys api_keys_pkey",                 // a secret is there to find its workspace
 		"goose_db_version goose_db_version_pkey", // the migrations' own
 		"inbox_positions inbox_positions_pkey",   // of a node
+		"invitations invitations_token_key",      // as a secret of api_keys
+		"sessions sessions_pkey",                 // of a person, who may be an agent of several
 	}
 	if got := strangers(t, url, first); !slices.Equal(got, want) {
 		t.Errorf("keys that do not begin with workspace_id:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	const column = `SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND NOT EXISTS
 		(SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'workspace_id' AND a.attnotnull) ORDER BY 1`
-	if got := strangers(t, url, column); !slices.Equal(got, []string{"goose_db_version", "inbox_positions"}) {
+	if got := strangers(t, url, column); !slices.Equal(got, []string{"goose_db_version", "inbox_positions", "sessions"}) {
 		t.Errorf("tables without a workspace: %v", got)
 	}
 	// References lead to the same workspace.

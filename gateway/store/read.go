@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -36,6 +35,8 @@ type reader struct {
 	// timeout bounds a call on a database that can be out of reach, so that its
 	// silence is no reason to wait for ever; 0 for none.
 	timeout time.Duration
+	// spans is how rows are found by time.
+	spans *spanSearch
 }
 
 // view runs fn in one read transaction, so that all its queries see the same
@@ -147,7 +148,7 @@ func (r *reader) Workspaces(ctx context.Context) (all []gateway.Workspace, err e
 	return all, err
 }
 
-func scanWorkspace(rows *sql.Rows) (*gateway.Workspace, error) {
+func scanWorkspace(rows scanner) (*gateway.Workspace, error) {
 	var w gateway.Workspace
 	var settings string
 	var created int64
@@ -411,12 +412,15 @@ func (r *reader) number(ctx context.Context, op, text string, args ...any) (n in
 // joined to it: rows of workspace_id, id, and 0, the until of memberships that
 // are current. Given constants instead, PostgreSQL may read all rows of a
 // workspace, or all current memberships, and look for the ids among them.
-func wanted(n int) string {
+func wanted(n int) string { return wantedFrom(2, n) }
+
+// wantedFrom is wanted for ids from $first on.
+func wantedFrom(first, n int) string {
 	var b strings.Builder
-	b.WriteString("wanted (workspace_id, id, until) AS MATERIALIZED (VALUES (CAST($1 AS bigint), CAST($2 AS bigint), CAST(0 AS bigint))")
+	fmt.Fprintf(&b, "wanted (workspace_id, id, until) AS MATERIALIZED (VALUES (CAST($1 AS bigint), CAST($%d AS bigint), CAST(0 AS bigint))", first)
 	for i := 1; i < n; i++ {
 		b.WriteString(", ($1, $")
-		b.WriteString(strconv.Itoa(i + 2))
+		b.WriteString(strconv.Itoa(first + i))
 		b.WriteString(", 0)")
 	}
 	b.WriteByte(')')
@@ -442,25 +446,21 @@ func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found 
 	views := make([]*gateway.ContactView, len(found))
 	byID := make(map[gateway.ContactID]*gateway.ContactView, len(found))
 	ids := make([]int64, len(found))
+	lives := make([]lifetime, len(found))
 	for i, c := range found {
-		views[i] = &gateway.ContactView{Contact: *c, Activity: gateway.Activity{FirstSeen: c.CreatedAt, LastSeen: later(c.CreatedAt, c.UpdatedAt)}}
+		views[i] = &gateway.ContactView{Contact: *c}
 		byID[c.ID], ids[i] = views[i], int64(c.ID)
+		lives[i] = lifetime{int64(c.ID), c.CreatedAt, c.UpdatedAt}
+	}
+	activity, err := activities(ctx, tx, w, lives)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range views {
+		v.Activity = activity[int64(v.Contact.ID)]
 	}
 	for part := range slices.Chunk(ids, chunk) {
 		err := query(ctx, tx, func(rows *sql.Rows) error {
-			var id gateway.ContactID
-			var n, first, last int64
-			if err := rows.Scan(&id, &n, &first, &last); err != nil {
-				return err
-			}
-			byID[id].Activity = gateway.Activity{PageViews: n, FirstSeen: moment(first), LastSeen: moment(last)}
-			return nil
-		}, aliasesOf(len(part))+`SELECT a.root, count(*), min(v.at), max(v.at) FROM alias a
-			CROSS JOIN page_views v WHERE v.workspace_id = a.workspace_id AND v.contact_id = a.id GROUP BY a.root`, params(w, part)...)
-		if err != nil {
-			return nil, err
-		}
-		err = query(ctx, tx, func(rows *sql.Rows) error {
 			m := gateway.ContactCompany{Membership: gateway.Membership{WorkspaceID: w}}
 			var since int64
 			if err := rows.Scan(&m.ContactID, &m.CompanyID, &since, &m.Source, &m.Primary, &m.By, &m.CustomID, &m.Name); err != nil {
@@ -482,6 +482,36 @@ func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found 
 		}
 	}
 	return views, nil
+}
+
+// lifetime is when a contact that is not merged away was created and last changed.
+type lifetime struct {
+	id               int64
+	created, updated time.Time
+}
+
+// activities sums up the history of contacts, by id: a query for up to chunk of
+// them. unseenAt has to fit what is said here of contacts without page views.
+func activities(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, of []lifetime) (map[int64]gateway.Activity, error) {
+	all := make(map[int64]gateway.Activity, len(of))
+	for part := range slices.Chunk(of, chunk) {
+		ids := make([]int64, len(part))
+		for i, l := range part {
+			ids[i] = l.id
+			all[l.id] = gateway.Activity{FirstSeen: l.created, LastSeen: later(l.created, l.updated)}
+		}
+		err := query(ctx, tx, func(rows *sql.Rows) error {
+			var id, n, first, last int64
+			err := rows.Scan(&id, &n, &first, &last)
+			all[id] = gateway.Activity{PageViews: n, FirstSeen: moment(first), LastSeen: moment(last)}
+			return err
+		}, aliasesOf(len(part))+`SELECT a.root, count(*), min(v.at), max(v.at) FROM alias a
+			CROSS JOIN page_views v WHERE v.workspace_id = a.workspace_id AND v.contact_id = a.id GROUP BY a.root`, params(w, ids)...)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 func later(a, b time.Time) time.Time {
@@ -533,118 +563,6 @@ func (r *reader) VisitorKeys(ctx context.Context, w gateway.WorkspaceID, id gate
 			int64(w), int64(c.ID), bounded(limit))
 	})
 	return keys, err
-}
-
-// newest writes a query for the newest rows of a table of history that belong
-// to n contacts ($3 and on) of workspace $1, at most $2: the newest of each by
-// index, then the newest of those.
-func newest(table, columns string, n int) string {
-	var b strings.Builder
-	for i := range n {
-		if i > 0 {
-			b.WriteString(" UNION ALL ")
-		}
-		fmt.Fprintf(&b, "SELECT * FROM (SELECT id, at, %s FROM %s WHERE workspace_id = $1 AND contact_id = $%d ORDER BY at DESC, id DESC LIMIT $2) AS h%d", columns, table, i+3, i)
-	}
-	b.WriteString(" ORDER BY at DESC, id DESC LIMIT $2")
-	return b.String()
-}
-
-// maxAliases is how many contacts one query of history takes: SQLite allows
-// 500 parts of a compound select.
-const maxAliases = 100
-
-// PageViews implements gateway.Reader.
-func (r *reader) PageViews(ctx context.Context, w gateway.WorkspaceID, id gateway.ContactID, limit int) (views []gateway.PageView, err error) {
-	limit = bounded(limit)
-	err = r.view(ctx, "page views", func(tx *sql.Tx) error {
-		_, ids, err := survivorAndAliases(ctx, tx, w, id)
-		if err != nil {
-			return err
-		}
-		for part := range slices.Chunk(ids, maxAliases) {
-			err := query(ctx, tx, func(rows *sql.Rows) error {
-				v := gateway.PageView{WorkspaceID: w}
-				var id, at int64
-				err := rows.Scan(&id, &at, &v.ContactID, &v.Key, &v.URL, &v.Path, &v.Title, &v.Referrer)
-				v.At = moment(at)
-				views = append(views, v)
-				return err
-			}, newest("page_views", "contact_id, COALESCE(visitor_key, '') AS visitor_key, COALESCE(url, '') AS url, COALESCE(path, '') AS path, COALESCE(title, '') AS title, COALESCE(referrer, '') AS referrer", len(part)),
-				slices.Insert(params(w, part), 1, any(limit))...)
-			if err != nil {
-				return err
-			}
-		}
-		if len(ids) > maxAliases {
-			slices.SortStableFunc(views, func(a, b gateway.PageView) int { return b.At.Compare(a.At) })
-		}
-		return nil
-	})
-	return views[:min(len(views), limit)], err
-}
-
-// Events implements gateway.Reader.
-func (r *reader) Events(ctx context.Context, w gateway.WorkspaceID, id gateway.ContactID, limit int) (events []gateway.Event, err error) {
-	limit = bounded(limit)
-	err = r.view(ctx, "events", func(tx *sql.Tx) error {
-		_, ids, err := survivorAndAliases(ctx, tx, w, id)
-		if err != nil {
-			return err
-		}
-		for part := range slices.Chunk(ids, maxAliases) {
-			err := query(ctx, tx, func(rows *sql.Rows) error {
-				e := gateway.Event{WorkspaceID: w}
-				var id, at int64
-				err := rows.Scan(&id, &at, &e.ContactID, &e.Key, &e.Kind, &e.Name, &e.Data)
-				e.At = moment(at)
-				events = append(events, e)
-				return err
-			}, newest("events", "contact_id, COALESCE(visitor_key, '') AS visitor_key, kind, name, COALESCE(data, '') AS data", len(part)),
-				slices.Insert(params(w, part), 1, any(limit))...)
-			if err != nil {
-				return err
-			}
-		}
-		if len(ids) > maxAliases {
-			slices.SortStableFunc(events, func(a, b gateway.Event) int { return b.At.Compare(a.At) })
-		}
-		return nil
-	})
-	return events[:min(len(events), limit)], err
-}
-
-// Merges implements gateway.Reader.
-func (r *reader) Merges(ctx context.Context, w gateway.WorkspaceID, id gateway.ContactID, limit int) (merges []gateway.Merge, err error) {
-	limit = bounded(limit)
-	err = r.view(ctx, "merges", func(tx *sql.Tx) error {
-		_, ids, err := survivorAndAliases(ctx, tx, w, id)
-		if err != nil {
-			return err
-		}
-		seen := map[int64]bool{}
-		for part := range slices.Chunk(ids, chunk) {
-			for _, side := range []string{"winner_id", "loser_id"} {
-				err := query(ctx, tx, func(rows *sql.Rows) error {
-					m, err := scanMerge(rows, w)
-					if err != nil {
-						return err
-					}
-					if !seen[m.ID] {
-						seen[m.ID] = true
-						merges = append(merges, m)
-					}
-					return nil
-				}, mergeFields+` WHERE workspace_id = $1 AND `+side+` IN (`+list(2, len(part))+`) ORDER BY id DESC LIMIT `+strconv.Itoa(limit), params(w, part)...)
-				if err != nil {
-					return err
-				}
-			}
-		}
-		slices.SortFunc(merges, func(a, b gateway.Merge) int { return cmp.Compare(b.ID, a.ID) })
-		return nil
-	})
-	return merges[:min(len(merges), limit)], err
 }
 
 const (

@@ -26,6 +26,7 @@ import (
 //     tag: then only the rows that it finds are looked at. Anything else goes through the
 //     list of all, newest first, in statements
 //     that each look for a bounded number of rows, until the page is full.
+//   - A span of time that few contacts are in leads, too (read_span.go).
 //   - Patterns are compared in lower case where the case doesn't matter: LIKE of
 //     SQLite knows no other way, that of PostgreSQL tells cases apart.
 
@@ -55,6 +56,11 @@ type finder struct {
 	id      int64
 	checks  []func() (bool, error) // of the row in dest
 	keys    []*comparison          // what one of a contact's visitor keys must meet, for each
+	active  []*comparison          // what a contact's Activity must meet
+	created *int64                 // with active: of the row in dest, in microseconds
+	updated *int64
+	spans   []span // of which each narrows the list
+	search  *spanSearch
 }
 
 // lead is how an equal identifier finds contacts.
@@ -81,8 +87,13 @@ func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, er
 			f.number("c.id", c)
 		case "list":
 			f.inList(c)
-		case "created_at", "updated_at":
-			f.time("c."+c.field, c)
+		case "created_at":
+			f.span(c)
+			f.time("c.created_at + 0", c) // by the list, whatever index there is
+		case "updated_at":
+			f.time("c.updated_at", c)
+		case "first_seen", "last_seen", "page_views":
+			f.activity(c)
 		case "custom_id":
 			f.text("c.custom_id", c)
 		case "email":
@@ -96,11 +107,16 @@ func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, er
 			} else {
 				f.attribute("c.phone_number", c)
 			}
-		case "name", "status":
-			f.attribute("c."+c.field, c)
+		case "gender", "status":
+			f.choice(c)
+		case "name":
+			f.attribute("c.name", c)
 		default:
 			f.attribute("", c)
 		}
+	}
+	if !f.listed || f.order != "c.id" {
+		f.spans = nil // something narrower leads
 	}
 	return f, nil
 }
@@ -377,6 +393,40 @@ func (f *finder) attribute(name string, c *comparison) {
 	})
 }
 
+// choice compares the number of a contact's gender or status, which one that has
+// none is shown with all the same.
+func (f *finder) choice(c *comparison) {
+	column := ""
+	if c.field == "status" {
+		column = "c.status"
+	}
+	if _, ok := orders[c.op]; !ok || c.value.Type != gateway.TypeNumber {
+		f.attribute(column, c)
+		return
+	}
+	quoted := string(appendName(nil, c.field))
+	bag, customID, emailKey := want[string](f, "c.attributes"), want[string](f, "COALESCE(c.custom_id, '')"), want[string](f, "COALESCE(c.email_key, '')")
+	var text *string
+	if column != "" {
+		text = want[string](f, "COALESCE("+column+", '')")
+	}
+	f.check(func() (bool, error) {
+		if text != nil && *text != "" {
+			return false, nil
+		}
+		raw, err := bagValue(*bag, quoted)
+		switch {
+		case raw != "" || err != nil:
+			return err == nil && c.json(raw), err
+		case c.field == "gender":
+			return c.number(strconv.Itoa(gateway.GenderUnknown)), nil
+		case *customID != "" || *emailKey != "":
+			return c.number(strconv.Itoa(gateway.StatusUser)), nil
+		}
+		return c.number(strconv.Itoa(gateway.StatusVisitor)), nil
+	})
+}
+
 // pattern is what a column must be like.
 type pattern struct {
 	text  string
@@ -398,6 +448,7 @@ func (r *reader) FindContacts(ctx context.Context, w gateway.WorkspaceID, q gate
 		return nil, err
 	}
 	err = r.view(ctx, "find contacts", func(tx *sql.Tx) error {
+		f.search = r.spans
 		ids, err := f.ids(ctx, tx, w, q)
 		if err != nil {
 			return err
@@ -448,51 +499,37 @@ func (r *reader) FindCompanies(ctx context.Context, w gateway.WorkspaceID, q gat
 }
 
 // ids finds the ids of a page, the highest first.
-func (f *finder) ids(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, q gateway.Query) (ids []int64, err error) {
+func (f *finder) ids(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, q gateway.Query) ([]int64, error) {
 	limit := bounded(q.Limit)
 	if f.never || limit == 0 {
 		return nil, nil
 	}
-	text := "SELECT " + strings.Join(append([]string{"c.id"}, f.columns...), ", ") + " FROM " + f.from + f.where.String()
+	if len(f.spans) > 0 {
+		return f.within(ctx, tx, w, behind(q.Before), limit)
+	}
+	return f.walk(ctx, tx, w, behind(q.Before), 0, limit)
+}
+
+// walk goes through the rows with ids below before and from floor on, the highest
+// first, until limit of them meet the conditions.
+func (f *finder) walk(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, before, floor int64, limit int) (ids []int64, err error) {
+	text, args := f.selected(f.from), slices.Clone(f.args)
+	if floor > 0 {
+		args = append(args, floor)
+		text += " AND " + f.order + " >= $" + strconv.Itoa(len(args))
+	}
 	if f.listed {
 		text += " ORDER BY " + f.order + " DESC LIMIT $3"
 	}
-	most := maxCandidates
-	if len(f.keys) > 0 {
-		most = chunk // their keys are asked for in one statement
-	}
-	before := behind(q.Before)
-	for n := min(limit, most); ; n = min(4*n, most) {
+	for n := min(limit, f.most()); ; n = min(4*n, f.most()) {
 		if f.listed {
-			f.args[1], f.args[2] = before, n
+			args[1], args[2] = before, n
 		}
-		last, seen := before, 0
-		var met []int64
-		err := query(ctx, tx, func(rows *sql.Rows) error {
-			if err := rows.Scan(f.dest...); err != nil {
-				return err
-			}
-			seen++
-			last = f.id
-			if f.id >= before || len(f.keys) == 0 && len(ids)+len(met) == limit {
-				return nil
-			}
-			for _, check := range f.checks {
-				if ok, err := check(); err != nil || !ok {
-					return f.damaged(err)
-				}
-			}
-			met = append(met, f.id)
-			return nil
-		}, text, f.args...)
+		met, seen, last, err := f.rows(ctx, tx, w, text, args, before, limit-len(ids))
 		if err != nil {
 			return nil, err
 		}
-		if met, err = f.withKeys(ctx, tx, w, met); err != nil {
-			return nil, err
-		}
-		ids = append(ids, met...)
-		if len(ids) >= limit {
+		if ids = append(ids, met...); len(ids) >= limit {
 			return ids[:limit], nil
 		}
 		if !f.listed || seen < n {
@@ -500,6 +537,55 @@ func (f *finder) ids(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, q g
 		}
 		before = last
 	}
+}
+
+// selected is the statement that reads what the checks need, as far as its WHERE.
+func (f *finder) selected(from string) string {
+	return "SELECT " + strings.Join(append([]string{"c.id"}, f.columns...), ", ") + " FROM " + from + f.where.String()
+}
+
+// most is how many rows one statement returns at most.
+func (f *finder) most() int {
+	if len(f.keys) > 0 || len(f.active) > 0 {
+		return chunk // more is asked for about them, in one statement
+	}
+	return maxCandidates
+}
+
+// rows runs a statement and returns the ids of those rows below before that meet
+// the conditions, at least limit if there are so many; how many rows there were, and
+// the id of the last.
+func (f *finder) rows(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text string, args []any, before int64, limit int) (met []int64, seen int, last int64, err error) {
+	last = before
+	var lives []lifetime
+	more := len(f.keys) > 0 || len(f.active) > 0 // checks than those of the rows
+	err = query(ctx, tx, func(rows *sql.Rows) error {
+		if err := rows.Scan(f.dest...); err != nil {
+			return err
+		}
+		seen++
+		last = f.id
+		if f.id >= before || !more && len(met) == limit {
+			return nil
+		}
+		for _, check := range f.checks {
+			if ok, err := check(); err != nil || !ok {
+				return f.damaged(err)
+			}
+		}
+		met = append(met, f.id)
+		if len(f.active) > 0 {
+			lives = append(lives, lifetime{f.id, moment(*f.created), moment(*f.updated)})
+		}
+		return nil
+	}, text, args...)
+	if err == nil {
+		met, err = f.withActivity(ctx, tx, w, met, lives)
+	}
+	if err == nil {
+		met, err = f.withKeys(ctx, tx, w, met)
+	}
+	return met, seen, last, err
 }
 
 func (f *finder) damaged(err error) error {

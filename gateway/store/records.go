@@ -249,7 +249,7 @@ const (
 // themselves is what their index is for.
 var (
 	hasName         = `replace(attributes, $4, '') <> attributes`
-	dropFromMerged  = `SELECT merged_into, id, attributes FROM contacts WHERE workspace_id = $1 AND merged_into <> 0 AND merged_into >= $2 AND (merged_into > $2 OR id > $3) AND ` + hasName + ` ORDER BY merged_into, id LIMIT $5`
+	dropFromMerged  = `SELECT merged_into, id, attributes FROM contacts WHERE workspace_id + 0 = $1 AND merged_into <> 0 AND merged_into >= $2 AND (merged_into > $2 OR id > $3) AND ` + hasName + ` ORDER BY merged_into, id LIMIT $5`
 	dropFromListed  = dropFrom(`contacts`, `merged_into = 0`)
 	dropFromCompany = dropFrom(`companies`, `true`)
 	dropFromRecord  = map[gateway.Entity]string{

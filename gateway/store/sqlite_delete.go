@@ -160,7 +160,8 @@ const someEmployees = ` FROM memberships WHERE company_id = ? AND workspace_id =
 // last one ends them. Who loses a company is a changed contact, which no payload
 // may pass for unchanged (see gateway.Contact): hence the fingerprint.
 var employeePortions = []string{
-	`UPDATE contacts SET fingerprint = 0 WHERE fingerprint <> 0 AND id IN (SELECT contact_id` + someEmployees + `) AND workspace_id = ?2`,
+	// By id (+): by the index of a workspace's contacts it would read all of them.
+	`UPDATE contacts SET fingerprint = 0 WHERE fingerprint <> 0 AND id IN (SELECT contact_id` + someEmployees + `) AND +workspace_id = ?2`,
 	`UPDATE memberships SET is_primary = 1 WHERE (contact_id, workspace_id, company_id, until) IN (
 		SELECT m.contact_id, m.workspace_id, (
 			SELECT o.company_id FROM memberships o WHERE o.contact_id = m.contact_id AND o.workspace_id = m.workspace_id AND o.until = 0 AND o.is_primary = 0
@@ -172,6 +173,7 @@ var employeePortions = []string{
 // rowsOfCompany is what else belongs to a company, which comes last.
 var rowsOfCompany = []string{
 	`DELETE FROM tagged WHERE subject_id = ? AND workspace_id = ? AND entity = 'company'`,
+	`DELETE FROM company_domains WHERE company_id = ? AND workspace_id = ?`,
 	`DELETE FROM companies WHERE id = ? AND workspace_id = ?`,
 }
 

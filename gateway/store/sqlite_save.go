@@ -32,7 +32,7 @@ func newTable(name, conflict string, columns ...string) *table {
 
 var (
 	contactsTable = newTable("contacts", "", "workspace_id", "id", "custom_id", "email", "email_key", "name", "phone_number", "status",
-		"attributes", "visitor_key", "fingerprint", "last_ip", "created_at", "updated_at", "merged_into")
+		"attributes", "visitor_key", "fingerprint", "last_ip", "updated_at", "created_at", "merged_into", "unseen_at")
 	identifiersTable = newTable("identifiers", "", "workspace_id", "kind", "value", "slot", "contact_id")
 	keysTable        = newTable("visitor_keys", "", "workspace_id", "contact_id", "created_at", "key")
 	companiesTable   = newTable("companies", "", "workspace_id", "id", "custom_id", "name", "attributes", "created_at", "updated_at", "employees")
@@ -74,7 +74,7 @@ func (t *sqliteTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 		return t.err
 	}
 	for _, step := range []func(gateway.WorkspaceID, *gateway.Changes) error{
-		t.moveKeys, t.deleteContacts, t.deleteCompanies, t.saveDefs, t.saveCompanies, t.saveContacts, t.saveMemberships, t.saveTags, t.saveRecords, t.saveHistory, t.saveRest,
+		t.moveKeys, t.deleteContacts, t.deleteCompanies, t.saveDefs, t.saveCompanies, t.saveDomains, t.saveContacts, t.saveMemberships, t.saveTags, t.saveRecords, t.saveHistory, t.saveRest,
 	} {
 		if err := step(ws, c); err != nil {
 			return t.failed("save", err)
@@ -175,9 +175,10 @@ func (t *sqliteTx) count(ws gateway.WorkspaceID, contacts, companies int) error 
 // saveContacts writes contacts, visitor keys, and the identifiers of both.
 func (t *sqliteTx) saveContacts(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	identifiers := make([]identifier, 0, 3*len(c.NewContacts)+len(c.NewKeys))
+	seen := seenContacts(c)
 	listed := 0
 	for _, x := range sortedByID(c.Contacts, contactID) {
-		n, err := t.updateContact(ws, x, &identifiers)
+		n, err := t.updateContact(ws, x, unseenAt(x, seen), &identifiers)
 		if err != nil {
 			return err
 		}
@@ -189,7 +190,9 @@ func (t *sqliteTx) saveContacts(ws gateway.WorkspaceID, c *gateway.Changes) erro
 		s.int(int64(ws))
 		s.int(int64(x.ID))
 		phone := t.contact(s, x)
+		s.int(micros(x.CreatedAt))
 		s.int(int64(x.MergedInto))
+		s.int(unseenAt(x, seen))
 		if x.MergedInto == 0 {
 			listed++
 		}
@@ -231,7 +234,8 @@ func (i *identifier) slot() int64 {
 	return int64(i.contact)
 }
 
-// contact binds the columns from custom_id to updated_at and returns the phone
+// contact binds the columns from custom_id to updated_at (created_at stands behind it,
+// as it is in an index and seldom changes) and returns the phone
 // number by which the contact is found.
 func (t *sqliteTx) contact(s *stmt, x *gateway.Contact) (phone string) {
 	s.optional(x.CustomID)
@@ -250,19 +254,19 @@ func (t *sqliteTx) contact(s *stmt, x *gateway.Contact) (phone string) {
 	s.optional(x.Key)
 	s.int(int64(x.Fingerprint))
 	s.optional(x.LastIP)
-	s.int(micros(x.CreatedAt))
 	s.int(micros(x.UpdatedAt))
 	return texts[1]
 }
 
 // updateContact writes a changed contact, takes away the identifiers that it
 // has no longer and appends those that are new. It returns by how many the
-// listed contacts grew: -1 when it was merged.
+// listed contacts grew: -1 when it was merged. unseen is when it counts as last seen
+// if it had no page view before.
 //
 // New identifiers are written after all changed contacts gave up theirs, so
 // that custom ids can change hands within a batch.
-func (t *sqliteTx) updateContact(ws gateway.WorkspaceID, x *gateway.Contact, identifiers *[]identifier) (listed int, err error) {
-	s, err := t.w.stmt(`SELECT merged_into, custom_id, email_key, phone_number FROM contacts WHERE id = ? AND workspace_id = ?`)
+func (t *sqliteTx) updateContact(ws gateway.WorkspaceID, x *gateway.Contact, unseen int64, identifiers *[]identifier) (listed int, err error) {
+	s, err := t.w.stmt(`SELECT merged_into, custom_id, email_key, phone_number, unseen_at, created_at FROM contacts WHERE id = ? AND workspace_id = ?`)
 	if err != nil {
 		return 0, err
 	}
@@ -275,22 +279,28 @@ func (t *sqliteTx) updateContact(ws gateway.WorkspaceID, x *gateway.Contact, ide
 	if !found {
 		return 0, notFound("contact")
 	}
-	merged, old := s.columnInt(0), [...]string{s.columnText(1), s.columnText(2), s.columnText(3)}
+	merged, old, wasUnseen := s.columnInt(0), [...]string{s.columnText(1), s.columnText(2), s.columnText(3)}, s.columnInt(4) != 0
+	recreated := s.columnInt(5) != micros(x.CreatedAt)
 	s.reset()
 
 	const columns = `UPDATE OR ROLLBACK contacts SET custom_id = ?, email = ?, email_key = ?, name = ?, phone_number = ?, status = ?, attributes = ?,
-		visitor_key = ?, fingerprint = ?, last_ip = ?, created_at = ?, updated_at = ?`
-	remerged := merged != int64(x.MergedInto)
+		visitor_key = ?, fingerprint = ?, last_ip = ?, updated_at = ?`
+	if !wasUnseen {
+		unseen = 0 // who was seen stays so
+	}
+	indexed := merged != int64(x.MergedInto) || wasUnseen || recreated
 	text := columns + ` WHERE id = ? AND workspace_id = ?` // touches no index
-	if remerged {
-		text = columns + `, merged_into = ? WHERE id = ? AND workspace_id = ?`
+	if indexed {
+		text = columns + `, created_at = ?, merged_into = ?, unseen_at = ? WHERE id = ? AND workspace_id = ?`
 	}
 	if s, err = t.w.stmt(text); err != nil {
 		return 0, err
 	}
 	phone := t.contact(s, x)
-	if remerged {
+	if indexed {
+		s.int(micros(x.CreatedAt))
 		s.int(int64(x.MergedInto))
+		s.int(unseen)
 	}
 	s.int(int64(x.ID))
 	s.int(int64(ws))

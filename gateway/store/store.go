@@ -55,7 +55,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		if err != nil {
 			return nil, translate("open database", err)
 		}
-		return &Store{reader: reader{db: db, timeout: answerTimeout}, writer: w}, nil
+		return &Store{reader: reader{db: db, timeout: answerTimeout, spans: &postgresSpans}, writer: w}, nil
 	}
 	if strings.Contains(path, "://") {
 		return nil, gateway.Errorf(gateway.CodeInvalid, "the database must be the path of a file or a postgres:// URL")
@@ -68,7 +68,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, translate("open database", err)
 	}
-	return &Store{reader: reader{db: db}, writer: w}, nil
+	return &Store{reader: reader{db: db, spans: &sqliteSpans}, writer: w}, nil
 }
 
 // CheckURL says whether Open could read a postgres:// URL, without connecting to
@@ -226,4 +226,25 @@ func dayOf(t time.Time) int64 {
 
 func notFound(what string) error {
 	return &gateway.Error{Code: gateway.CodeNotFound, Message: fmt.Sprintf("there is no such %s", what)}
+}
+
+// seenContacts are those that have a page view in c, nil if it writes no contacts.
+func seenContacts(c *gateway.Changes) map[gateway.ContactID]bool {
+	if len(c.NewContacts) == 0 && len(c.Contacts) == 0 {
+		return nil
+	}
+	seen := make(map[gateway.ContactID]bool, len(c.PageViews))
+	for i := range c.PageViews {
+		seen[c.PageViews[i].ContactID] = true
+	}
+	return seen
+}
+
+// unseenAt is when a contact that had no page view before counts as last seen (see
+// activities), in microseconds; 0 if it has one now.
+func unseenAt(x *gateway.Contact, seen map[gateway.ContactID]bool) int64 {
+	if seen[x.ID] {
+		return 0
+	}
+	return micros(later(x.CreatedAt, x.UpdatedAt))
 }

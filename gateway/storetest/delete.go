@@ -49,7 +49,7 @@ func (b *bundle) wantGone(what string, c *gateway.Contact, keys ...string) {
 	b.t.Helper()
 	_, err := b.Contact(b.ctx, b.w, c.ID)
 	wantCode(b.t, what+": by id", err, gateway.CodeNotFound)
-	_, err = b.Events(b.ctx, b.w, c.ID, 9)
+	_, err = b.Events(b.ctx, b.w, c.ID, gateway.HistoryQuery{Limit: 9})
 	wantCode(b.t, what+": events", err, gateway.CodeNotFound)
 	refs := gateway.Refs{Keys: keys, CustomIDs: []string{c.CustomID}, EmailKeys: []string{c.EmailKey}, Contacts: []gateway.ContactID{c.ID}}
 	equal(b.t, what+": loaded", b.load(refs), &gateway.Loaded{})
@@ -129,10 +129,10 @@ func testDeleteContact(t *testing.T, b *bundle) {
 	equal(t, "other contact", b.contact(other.ID), bystander)
 	equal(t, "contacts", contactIDs(must[[]*gateway.ContactView](t)(b.Contacts(b.ctx, b.w, 0, 9))), []gateway.ContactID{other.ID})
 	equal(t, "employees", must[*gateway.CompanyView](t)(b.Company(b.ctx, b.w, acme.ID)).Employees, []gateway.ContactID{other.ID})
-	if n := len(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, other.ID, 9))); n != 1 {
+	if n := len(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, other.ID, gateway.HistoryQuery{Limit: 9}))); n != 1 {
 		t.Errorf("other contact has %d events, want 1", n)
 	}
-	if all := must[[]gateway.Merge](t)(b.Merges(b.ctx, b.w, other.ID, 9)); len(all) > 0 {
+	if all := must[[]gateway.Merge](t)(b.Merges(b.ctx, b.w, other.ID, gateway.HistoryQuery{Limit: 9})); len(all) > 0 {
 		t.Errorf("the journal of the other contact still has %v", all)
 	}
 	if got := must[*gateway.ContactView](t)(b.ContactByKey(b.ctx, b.w, "k4")); got.ID != other.ID {
@@ -145,8 +145,8 @@ func testDeleteContact(t *testing.T, b *bundle) {
 	equal(t, "new contact of the same id", b.contact(last.ID), &gateway.ContactView{Contact: *again, Activity: gateway.Activity{FirstSeen: at(5), LastSeen: at(5)}})
 	for what, n := range map[string]int{
 		"keys":   len(must[[]gateway.VisitorKey](t)(b.VisitorKeys(b.ctx, b.w, last.ID, 9))),
-		"events": len(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, last.ID, 9))),
-		"merges": len(must[[]gateway.Merge](t)(b.Merges(b.ctx, b.w, last.ID, 9))),
+		"events": len(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, last.ID, gateway.HistoryQuery{Limit: 9}))),
+		"merges": len(must[[]gateway.Merge](t)(b.Merges(b.ctx, b.w, last.ID, gateway.HistoryQuery{Limit: 9}))),
 	} {
 		if n != 0 {
 			t.Errorf("new contact of the same id has %d %s", n, what)
@@ -196,7 +196,7 @@ func testDeleteAlias(t *testing.T, b *bundle) {
 	if v := b.contact(last.ID); v.PageViews != 1 {
 		t.Errorf("the survivor has %d page views, want its own", v.PageViews)
 	}
-	if all := must[[]gateway.Merge](t)(b.Merges(b.ctx, b.w, last.ID, 9)); len(all) != 0 {
+	if all := must[[]gateway.Merge](t)(b.Merges(b.ctx, b.w, last.ID, gateway.HistoryQuery{Limit: 9})); len(all) != 0 {
 		t.Errorf("the journal still has %v", all)
 	}
 	alias := b.newContact("u4")
@@ -275,10 +275,10 @@ func testDeleteLongHistory(t *testing.T, b *bundle) {
 	if n := b.contact(c.ID).PageViews; n != 0 {
 		t.Errorf("%d page views are left", n)
 	}
-	if n := len(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, c.ID, 9))); n != 0 {
+	if n := len(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, c.ID, gateway.HistoryQuery{Limit: 9}))); n != 0 {
 		t.Errorf("%d events are left", n)
 	}
-	if v := b.contact(other.ID); v.PageViews != 1 || len(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, other.ID, 9))) != 1 {
+	if v := b.contact(other.ID); v.PageViews != 1 || len(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, other.ID, gateway.HistoryQuery{Limit: 9}))) != 1 {
 		t.Errorf("the other contact has %d page views, want 1", v.PageViews)
 	}
 }
@@ -389,7 +389,7 @@ func testAddEvent(t *testing.T, b *bundle) {
 	if id == 0 || !first {
 		t.Errorf("the first event: id %d, first %t", id, first)
 	}
-	equal(t, "stored", must[[]gateway.Event](t)(b.Events(b.ctx, b.w, c.ID, 9)), []gateway.Event{want})
+	equal(t, "stored", eventsWithoutIDs(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, c.ID, gateway.HistoryQuery{Limit: 9}))), []gateway.Event{want})
 
 	b.save(&gateway.Changes{Events: []gateway.Event{event(gateway.EventCustom, "saved"), event(gateway.EventCustom, "saved"), event(gateway.EventProduct, "order")}})
 	long := strings.Repeat("ü", 127)
@@ -465,7 +465,7 @@ func testEventNamesRollback(t *testing.T, b *bundle) {
 			return nil
 		})
 	}
-	if n := len(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, c.ID, 99))); n != 4 {
+	if n := len(must[[]gateway.Event](t)(b.Events(b.ctx, b.w, c.ID, gateway.HistoryQuery{Limit: 99}))); n != 4 {
 		t.Errorf("%d events are stored, want 4", n)
 	}
 }
