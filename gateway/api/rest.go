@@ -493,13 +493,65 @@ func writeJSON(c echo.Context, status int, v any) error {
 
 // encodeJSON returns v as JSON, its letters as they are.
 func encodeJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	w := newJSONWriter()
+	if err := w.write(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return w.b.Bytes(), nil
+}
+
+// jsonWriter writes JSON without the looking through again that encoding/json does with
+// what a MarshalJSON returns: for a page of contacts that is a fifth of the work.
+type jsonWriter struct {
+	b   bytes.Buffer
+	enc *json.Encoder
+}
+
+func newJSONWriter() *jsonWriter {
+	w := new(jsonWriter)
+	w.enc = json.NewEncoder(&w.b)
+	w.enc.SetEscapeHTML(false)
+	return w
+}
+
+func (w *jsonWriter) write(v any) error {
+	switch v := v.(type) {
+	case page:
+		return w.page(&v)
+	case extended:
+		return w.extended(&v)
+	}
+	if err := w.enc.Encode(v); err != nil {
+		return err
+	}
+	w.b.Truncate(w.b.Len() - len("\n"))
+	return nil
+}
+
+// page writes what encoding/json would.
+func (w *jsonWriter) page(p *page) error {
+	for i, member := range []any{p.Count, p.Next, p.Previous} {
+		w.b.WriteString([...]string{`{"count":`, `,"next":`, `,"previous":`}[i])
+		if err := w.write(member); err != nil {
+			return err
+		}
+	}
+	w.b.WriteString(`,"results":`)
+	if p.Results == nil {
+		w.b.WriteString("null}")
+		return nil
+	}
+	w.b.WriteByte('[')
+	for i, result := range p.Results {
+		if i > 0 {
+			w.b.WriteByte(',')
+		}
+		if err := w.write(result); err != nil {
+			return err
+		}
+	}
+	w.b.WriteString("]}")
+	return nil
 }
 
 // sendJSON answers with a JSON text; nil is no body. HEAD gets the headers of it.

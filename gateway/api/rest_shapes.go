@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"reflect"
 	"strings"
@@ -529,27 +528,28 @@ type member struct {
 
 // MarshalJSON writes the struct's members, then the others in their order.
 func (e extended) MarshalJSON() ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(e.object); err != nil {
-		return nil, err
+	w := newJSONWriter()
+	err := w.extended(&e)
+	return w.b.Bytes(), err
+}
+
+func (w *jsonWriter) extended(e *extended) error {
+	if err := w.write(e.object); err != nil {
+		return err
 	}
-	b.Truncate(b.Len() - len("}\n"))
+	w.b.Truncate(w.b.Len() - len("}"))
 	for _, m := range e.members {
-		b.WriteByte(',')
-		for i, v := range []any{m.name, m.value} {
-			if i == 1 {
-				b.WriteByte(':')
-			}
-			if err := enc.Encode(v); err != nil {
-				return nil, err
-			}
-			b.Truncate(b.Len() - len("\n"))
+		w.b.WriteByte(',')
+		if err := w.write(m.name); err != nil {
+			return err
+		}
+		w.b.WriteByte(':')
+		if err := w.write(m.value); err != nil {
+			return err
 		}
 	}
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	w.b.WriteByte('}')
+	return nil
 }
 
 // stamp is an instant as the vendor writes it: UTC, with microseconds; the

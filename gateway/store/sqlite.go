@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"civgate/gateway"
@@ -91,13 +92,8 @@ func openSQLite(ctx context.Context, path string) (*sql.DB, *sqliteWriter, error
 			return nil, nil, err
 		}
 	}
-	db, err := sql.Open("sqlite", sqliteDSN(path,
-		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "query_only(1)", "cache_size(-1024)", "temp_store(MEMORY)"))
-	if err != nil {
-		checkpointer.close()
-		w.engine.close()
-		return nil, nil, err
-	}
+	db := sql.OpenDB(&preparing{driver: new(sqlite.Driver), dsn: sqliteDSN(path,
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()), "query_only(1)", "cache_size(-1024)", "temp_store(MEMORY)")})
 	db.SetMaxOpenConns(readers)
 	db.SetMaxIdleConns(readers)
 	db.SetConnMaxIdleTime(time.Minute)
