@@ -335,17 +335,18 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 		return err
 	}
 	var refs Refs
+	rule := g.assignRule(gr.workspace)
 	slow := 0
 	own := false
 	for i, e := range entries {
 		if known[i] == 0 {
-			refsOf(&refs, e.Payload)
+			refsOf(&refs, e.Payload, rule)
 			own = own || needsOwnCompanies(e.Payload)
 			slow++
 		}
 	}
 	products := productsOf(entries, &refs)
-	ws := newWorkset(tx, gr.workspace, defs, slow)
+	ws := newWorkset(tx, gr.workspace, rule, defs, slow)
 	if slow > 0 || len(products) > 0 {
 		if err := ws.load(refs); err != nil {
 			return fmt.Errorf("load %d payloads' state: %w", slow, err)
@@ -359,7 +360,7 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 		for i, e := range entries {
 			if known[i] != 0 && ws.contacts[known[i]] != nil {
 				known[i] = 0
-				refsOf(&refs, e.Payload)
+				refsOf(&refs, e.Payload, rule)
 				own = own || needsOwnCompanies(e.Payload)
 				more++
 			}

@@ -106,6 +106,19 @@ func (d *directory) remember(key string, w *Workspace, now time.Time) {
 	d.byKey[key] = &listing{w: w, asOf: now}
 }
 
+// drop forgets what is known of a workspace, whose settings have changed. It is called as
+// byWorkspaceID is.
+func (d *directory) drop(id WorkspaceID) {
+	delete(d.byID, id)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for key, l := range d.byKey {
+		if l.w.ID == id {
+			delete(d.byKey, key)
+		}
+	}
+}
+
 // byWorkspaceID returns a workspace for the applier. Unlike byAPIKey it is
 // called by one goroutine at a time.
 func (d *directory) byWorkspaceID(ctx context.Context, id WorkspaceID) (*Workspace, error) {

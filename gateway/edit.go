@@ -44,14 +44,20 @@ func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func
 	// than what the other forgets.
 	g.applying.Lock()
 	defer g.applying.Unlock()
+	if now, err := g.workspaces.byWorkspaceID(ctx, w.ID); err == nil {
+		w = now // the caller's may be older than a setting that somebody has just changed
+	} else if !IsNotFound(err) {
+		return err
+	}
+	rule := g.assignRule(w)
 	defs, err := g.attributeDefs(ctx, w.ID)
 	if err != nil {
 		return err
 	}
 	var e *Editor
 	err = g.store.Update(ctx, func(tx Tx) error {
-		e = &Editor{ctx: ctx, g: g, tx: tx, w: w, author: author, at: g.clock(), defs: defs, newDefs: make(map[DefKey]*AttributeDef)}
-		e.set = newWorkset(tx, w, defs, 4)
+		e = &Editor{ctx: ctx, g: g, tx: tx, w: w, rule: rule, author: author, at: g.clock(), defs: defs, newDefs: make(map[DefKey]*AttributeDef)}
+		e.set = newWorkset(tx, w, rule, defs, 4)
 		if err := fn(e); err != nil {
 			return err
 		}
@@ -70,6 +76,12 @@ func (g *Gateway) edit(ctx context.Context, w *Workspace, author Author, fn func
 		g.defs.Delete(w.ID)
 	} else {
 		g.publishDefs(w.ID, defs, e.newDefs)
+	}
+	if e.resettled {
+		g.workspaces.drop(w.ID)
+	}
+	if len(e.started) > 0 {
+		g.jobs.start(e.started)
 	}
 	g.announce()
 	return nil
@@ -100,7 +112,7 @@ func (e *Editor) Flush() error {
 		e.defs.set = maps.Clone(e.defs.set)
 		maps.Copy(e.defs.set, e.set.newDefs)
 	}
-	e.set = newWorkset(e.tx, e.w, e.defs, 4)
+	e.set = newWorkset(e.tx, e.w, e.rule, e.defs, 4)
 	e.deletedContacts, e.deletedCompanies, e.deletedRecords = nil, nil, nil
 	return nil
 }
@@ -144,6 +156,7 @@ type Editor struct {
 	g      *Gateway
 	tx     Tx
 	w      *Workspace
+	rule   *AssignRule // nil: see workset
 	author Author
 	at     time.Time
 
@@ -158,6 +171,9 @@ type Editor struct {
 	newDefs map[DefKey]*AttributeDef // of the edit
 	dropped bool                     // an attribute was
 	stale   []ContactID              // see affected, and staff
+	// resettled says that settings have changed.
+	resettled bool
+	started   []Job
 }
 
 // Now is the time of the edit, as it is stored.
@@ -258,6 +274,7 @@ func (e *Editor) UpdateContact(id ContactID, p ContactPatch) error {
 }
 
 func (e *Editor) patchContact(cs *contactState, p ContactPatch) error {
+	emailWas := cs.c.EmailKey
 	if p.CustomID != nil && *p.CustomID != cs.c.CustomID {
 		if err := e.setCustomID(cs, *p.CustomID); err != nil {
 			return err
@@ -295,6 +312,14 @@ func (e *Editor) patchContact(cs *contactState, p ContactPatch) error {
 		if err := e.addMember(cs, co); err != nil {
 			return err
 		}
+	}
+	if e.set.assign != nil && cs.c.EmailKey != "" && cs.c.EmailKey != emailWas {
+		if err := e.load(Refs{CompanyDomains: e.set.assign.candidates(cs.c.EmailKey)}); err != nil {
+			return err
+		}
+	}
+	if _, err := e.set.assignByEmail(cs, emailWas, e.at); err != nil {
+		return err
 	}
 	e.touch(cs)
 	return nil
@@ -491,9 +516,7 @@ func (e *Editor) CreateCompany(p CompanyPatch) (CompanyID, error) {
 	if err != nil {
 		return 0, err
 	}
-	co := e.set.addCompany(&Company{ID: CompanyID(id), WorkspaceID: e.set.w, CreatedAt: e.at, UpdatedAt: e.at})
-	co.isNew = true
-	e.set.built = append(e.set.built, co)
+	co := e.set.newCompany(&Company{ID: CompanyID(id), WorkspaceID: e.set.w, CreatedAt: e.at, UpdatedAt: e.at})
 	if err := e.patchCompany(co, p); err != nil {
 		return 0, err
 	}
@@ -532,6 +555,7 @@ func (e *Editor) patchCompany(co *companyState, p CompanyPatch) error {
 	if err := e.setAttributes(EntityCompany, &co.c.Attributes, p.Attributes, p.KeepTags); err != nil {
 		return err
 	}
+	e.set.noteDomains(co)
 	e.touchCompany(co)
 	return nil
 }
@@ -752,7 +776,7 @@ func (e *Editor) DropAttribute(id AttributeID) error {
 	delete(e.defs.set, k)
 	e.defs.dropped++
 	e.dropped = true
-	e.set = newWorkset(e.tx, e.w, e.defs, 4)
+	e.set = newWorkset(e.tx, e.w, e.rule, e.defs, 4)
 	return nil
 }
 

@@ -51,6 +51,8 @@ type Gateway struct {
 	defs       sync.Map   // WorkspaceID -> definitions, replaced whole
 	applied    atomic.Pointer[chan struct{}]
 	waiting    sync.Map // name of a shard -> wait
+	rules      sync.Map // WorkspaceID -> ruleOf, replaced whole
+	jobs       jobRunner
 	failing    sync.Map // name of a shard -> why the batch under way could not be applied when it was last tried
 }
 
@@ -80,6 +82,7 @@ func New(c Config) *Gateway {
 		g.observe = nobody{}
 	}
 	g.workspaces.gateway = g
+	g.jobs.wake = make(chan struct{}, 1)
 	ch := make(chan struct{})
 	g.applied.Store(&ch)
 	return g

@@ -145,6 +145,22 @@ type Tx interface {
 	// DropEndedMemberships deletes ended memberships: of the pair of each with its
 	// Since the one that ended last. What is not there is left out.
 	DropEndedMemberships(w WorkspaceID, all []Membership) error
+	// ContactEmails returns contacts that are not merged away, by rising id from behind
+	// after, with all that the run of auto-assign has to know of them.
+	ContactEmails(w WorkspaceID, after ContactID, limit int) ([]ContactEmail, error)
+	// Workspace returns the workspace as it is. Nobody else changes it until the
+	// transaction ends.
+	Workspace(id WorkspaceID) (*Workspace, error)
+	// SetWorkspace changes the name and the settings of a workspace.
+	SetWorkspace(id WorkspaceID, name string, s Settings) error
+	// AddJob adds a job and returns its id, CodeConflict while there is an unfinished
+	// one of its kind. Of finished ones the last few are kept.
+	AddJob(j Job) (JobID, error)
+	// Job returns a job, CodeNotFound if there is none. Nobody else changes it until
+	// the transaction ends.
+	Job(w WorkspaceID, id JobID) (*Job, error)
+	// SetJob replaces a job.
+	SetJob(j Job) error
 	// NextIDs sets aside n ids of the kind and returns the first.
 	NextIDs(kind IDKind, n int) (int64, error)
 	// DropAttribute deletes a definition, CodeNotFound if it is not there, and its
@@ -185,6 +201,8 @@ type Refs struct {
 	// Records by id, or by what names them.
 	RecordIDs  []RecordID
 	RecordKeys []RecordKey
+	// CompanyDomains are domains by which companies are found (CompanyDomains).
+	CompanyDomains []string
 	// Defs asks for all attribute definitions of the workspace.
 	Defs bool
 }
@@ -197,8 +215,11 @@ type Loaded struct {
 	Companies []*Company
 	// Memberships holds the current memberships of Contacts.
 	Memberships []Membership
-	Records     []*Record
-	Defs        []AttributeDef
+	// CompanyDomains are the best companies of each domain that was asked for, with the
+	// company in Companies: those that list it first, then by id; a few of each.
+	CompanyDomains []CompanyDomain
+	Records        []*Record
+	Defs           []AttributeDef
 	// Dropped is how many attributes have been dropped in the workspace so far:
 	// definitions that were read when there were fewer are not all there any more.
 	Dropped int64
@@ -233,6 +254,11 @@ type Changes struct {
 	// not yet are made; who has the tag already gains nothing, who has not loses
 	// nothing.
 	Tagged []TagChange
+	// CompanyDomains are what stored companies are found by from now on, and new ones
+	// too (CompanyDomains). DomainsGone are the stored companies that are found by
+	// nothing else than that.
+	CompanyDomains []CompanyDomain
+	DomainsGone    []CompanyID
 	// DeletedContacts go with all that is theirs: keys, identifiers, memberships,
 	// tags, places in lists, history, journal, and the contacts that were merged into them. DeletedCompanies
 	// go with their memberships, ended ones too. Nothing else here names any of them,
@@ -331,9 +357,34 @@ type Reader interface {
 	// CountRecords counts those of one entity, one by one.
 	CountRecords(ctx context.Context, w WorkspaceID, entity Entity) (int64, error)
 
+	// ContactEmails is that of a Tx, outside of one.
+	ContactEmails(ctx context.Context, w WorkspaceID, after ContactID, limit int) ([]ContactEmail, error)
+	// CompaniesByDomain finds companies as Tx.Load does, with their names.
+	CompaniesByDomain(ctx context.Context, w WorkspaceID, domains []string) ([]DomainCompany, error)
+	// Job returns a job, CodeNotFound if there is none.
+	Job(ctx context.Context, w WorkspaceID, id JobID) (*Job, error)
+	// Jobs of a workspace, newest first.
+	Jobs(ctx context.Context, w WorkspaceID, limit int) ([]Job, error)
+	// UnfinishedJobs of all workspaces, oldest first.
+	UnfinishedJobs(ctx context.Context, limit int) ([]Job, error)
+
 	// Visits is the number of page views that belong to nobody.
 	Visits(ctx context.Context, w WorkspaceID) (int64, error)
 	Quarantine(ctx context.Context, w WorkspaceID, limit int) ([]Quarantined, error)
+}
+
+// ContactEmail is a contact as auto-assign looks at it.
+type ContactEmail struct {
+	ID       ContactID
+	EmailKey string // "" if there is none
+	// Memberships are current and ended ones, with CompanyID, Primary and Until alone.
+	Memberships []Membership
+}
+
+// DomainCompany is a company that a domain finds.
+type DomainCompany struct {
+	CompanyDomain
+	Name string
 }
 
 // MaxEmployees is how many employees a CompanyView names: the newest.

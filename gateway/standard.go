@@ -82,6 +82,7 @@ var companyAttrs = []StandardAttr{
 	{"approx_employees", "Approximate employees", TypeNumber, convertInteger},
 	{"phone_numbers", "Phone numbers", TypeList, convertTexts},
 	{"tags", "Tags", TypeList, convertTexts},
+	{attrDomains, "Domains", TypeList, convertDomains},
 	{"extra_data", "Extra data", TypeJSON, nil},
 }
 
@@ -329,6 +330,30 @@ func convertTexts(v Value) (Value, problem) {
 		return Null, WarnTooLarge
 	}
 	return out, ""
+}
+
+// convertDomains keeps domains in comparable form. One that is none is no value: a company
+// would wait for its people in vain.
+func convertDomains(v Value) (Value, problem) {
+	v, p := convertTexts(v)
+	if v.IsNull() {
+		return v, p
+	}
+	var domains []string
+	for _, item := range Items(v) {
+		domain, ok := NormalizeDomain(strings.TrimSuffix(strings.TrimPrefix(Text(item), "@"), "."))
+		if !ok {
+			return Null, WarnInvalidValue
+		}
+		if !slices.Contains(domains, domain) {
+			domains = append(domains, domain)
+		}
+	}
+	out := ListValue(domains...)
+	if len(out.Raw) > MaxValue {
+		return Null, WarnTooLarge
+	}
+	return out, p
 }
 
 // convertObject takes JSON objects only.

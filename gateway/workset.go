@@ -35,6 +35,8 @@ type workset struct {
 	companies  map[CompanyID]*companyState
 	companyIDs map[string]*companyState   // by custom id
 	nameless   map[string][]*companyState // by name, of those without a custom id
+	assign     *AssignRule                // nil: no company by the domain of an e-mail
+	byDomain   map[string][]*companyState // those that a domain may find; see companyOfDomain
 	records    recordSet
 	defs       defSet                   // as it was; shared, never changed
 	dropped    int64                    // see Loaded.Dropped: when defs was read
@@ -77,6 +79,7 @@ type memberState struct {
 
 type companyState struct {
 	c       *Company
+	domains []CompanyDomain // by which the store finds it
 	isNew   bool
 	dirty   bool
 	deleted bool
@@ -104,9 +107,9 @@ func (s defSet) count(entity Entity) int {
 	return n
 }
 
-func newWorkset(tx Tx, w *Workspace, defs definitions, sizeHint int) *workset {
+func newWorkset(tx Tx, w *Workspace, rule *AssignRule, defs definitions, sizeHint int) *workset {
 	ws := &workset{
-		tx: tx, w: w.ID, settings: w.Settings,
+		tx: tx, w: w.ID, settings: w.Settings, assign: rule,
 		contacts:   make(map[ContactID]*contactState, sizeHint),
 		byKey:      make(map[string]ContactID, sizeHint),
 		byCustomID: make(map[string]*contactState, sizeHint),
@@ -156,7 +159,12 @@ func (ws *workset) load(refs Refs) error {
 		}
 	}
 	for _, c := range l.Companies {
-		ws.addCompany(c)
+		if ws.companies[c.ID] == nil {
+			ws.addCompany(c).domains = CompanyDomains(c)
+		}
+	}
+	for _, d := range l.CompanyDomains {
+		ws.findByDomain(d.Domain, ws.companies[d.CompanyID])
 	}
 	return nil
 }
@@ -199,8 +207,12 @@ func (ws *workset) def(k DefKey) *AttributeDef {
 	return ws.newDefs[k]
 }
 
-// refsOf adds what must be loaded before p can be applied.
-func refsOf(refs *Refs, p *Payload) {
+// refsOf adds what must be loaded before p can be applied. rule is nil where no company
+// follows from an e-mail.
+func refsOf(refs *Refs, p *Payload, rule *AssignRule) {
+	if rule != nil && p.EmailKey != "" {
+		refs.CompanyDomains = append(refs.CompanyDomains, rule.candidates(p.EmailKey)...)
+	}
 	if p.Key != "" {
 		refs.Keys = append(refs.Keys, p.Key)
 	}
@@ -293,6 +305,7 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 		cs.c.CustomID = p.CustomID
 		ws.byCustomID[p.CustomID] = cs
 	}
+	emailWas := cs.c.EmailKey
 	if d.SetEmail && cs.c.Email != p.Email {
 		ws.setEmail(cs, p.Email, p.EmailKey)
 		changed = true
@@ -312,6 +325,13 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 		}
 		changed = changed || words
 	}
+	// After the companies that the payload names, so that the first of them is the
+	// primary one.
+	assigned, err := ws.assignByEmail(cs, emailWas, e.At)
+	if err != nil {
+		return nil, err
+	}
+	changed = changed || assigned
 	if changed {
 		cs.dirty = true
 		cs.c.Fingerprint = fingerprint
@@ -576,9 +596,7 @@ func (ws *workset) applyCompanies(cs *contactState, p *Payload, at time.Time) (c
 			if err != nil {
 				return changed, err
 			}
-			co = ws.addCompany(&Company{ID: CompanyID(id), WorkspaceID: ws.w, CustomID: cp.CustomID, Name: cp.Name, CreatedAt: at, UpdatedAt: at})
-			co.isNew = true
-			ws.built = append(ws.built, co)
+			co = ws.newCompany(&Company{ID: CompanyID(id), WorkspaceID: ws.w, CustomID: cp.CustomID, Name: cp.Name, CreatedAt: at, UpdatedAt: at})
 			changed = true
 		}
 		dirty, err := ws.setAttributes(EntityCompany, &co.c.Attributes, cp.Attributes, at)
@@ -596,12 +614,22 @@ func (ws *workset) applyCompanies(cs *contactState, p *Payload, at time.Time) (c
 				co.dirty = true
 				ws.built = append(ws.built, co)
 			}
+			ws.noteDomains(co)
 		}
 		if ws.link(cs, co.c.ID, SourceWidget, "", at) {
 			changed = true
 		}
 	}
 	return changed, nil
+}
+
+// newCompany adds a company that is not stored yet.
+func (ws *workset) newCompany(c *Company) *companyState {
+	co := ws.addCompany(c)
+	co.isNew = true
+	ws.built = append(ws.built, co)
+	ws.noteDomains(co)
+	return co
 }
 
 // findCompany returns the company that a payload means, nil if there is none:
@@ -957,6 +985,12 @@ func (ws *workset) diff() *Changes {
 			out.Companies = append(out.Companies, co.c)
 		}
 		out.Tagged = ws.tagChanges(out.Tagged, EntityCompany, int64(co.c.ID), &co.c.Attributes)
+		if domains := CompanyDomains(co.c); !slices.Equal(domains, co.domains) {
+			if len(co.domains) > 0 {
+				out.DomainsGone = append(out.DomainsGone, co.c.ID)
+			}
+			out.CompanyDomains = append(out.CompanyDomains, domains...)
+		}
 	}
 	ws.records.diff(&out)
 	for _, cs := range ws.touched {

@@ -34,6 +34,16 @@ type Settings struct {
 	// under IdentitySecret).
 	VerifyIdentity bool   `json:"verify_identity"`
 	IdentitySecret string `json:"identity_secret,omitempty"`
+	// Companies are the settings of companies.
+	Companies CompanySettings `json:"companies"`
+	// RetentionDays is after how many days without a visit a visitor (a contact without
+	// user_id and e-mail) may be deleted; 0: never.
+	RetentionDays int `json:"retention_days,omitempty"`
+}
+
+// CompanySettings are what a workspace can choose for its companies.
+type CompanySettings struct {
+	AutoAssign AutoAssign `json:"auto_assign"`
 }
 
 // DefaultSettings are those of a new workspace.

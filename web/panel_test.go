@@ -200,6 +200,12 @@ func TestPanelFrame(t *testing.T) {
 			t.Errorf("%s lacks %q:\n%s", path, want, body)
 		}
 	}
+	if a := viewer.fragment("/panel/search?q=comp"); a.status != http.StatusOK || strings.Contains(a.body, "<html") || !strings.Contains(a.body, `href="/panel/companies"`) {
+		t.Errorf("the search for a script: %d\n%s", a.status, a.body)
+	}
+	if a := s.nobody().fragment("/panel/search?q=comp"); a.status != http.StatusUnauthorized || a.header.Get("HX-Redirect") != "/panel/sign-in" {
+		t.Errorf("the search as nobody: %d, %v", a.status, a.header)
+	}
 	a := viewer.get("/panel/nowhere")
 	if a.status != http.StatusNotFound || !strings.Contains(a.body, "Nothing here") || !strings.Contains(a.body, `aria-label="Main"`) {
 		t.Errorf("an unknown page: %d\n%s", a.status, a.body)

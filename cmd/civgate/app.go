@@ -199,6 +199,7 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 		}
 	})
 	a.running.Go(func() { a.housekeep(runCtx, gw) })
+	a.running.Go(func() { _ = gw.RunJobs(runCtx) }) // it ends with runCtx
 	a.serveOn(a.server, listener)
 	return a, nil
 }

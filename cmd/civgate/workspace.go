@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,21 +100,13 @@ func (c *workspaceCommand) set(ctx context.Context, st *store.Store, out io.Writ
 
 // parseOrigins reads host names with commas between them; none is all.
 func parseOrigins(text string) (origins []string, err error) {
-	for h := range strings.SplitSeq(text, ",") {
-		if h = strings.ToLower(strings.TrimSpace(h)); h == "" {
-			continue
-		}
-		if !originName.MatchString(h) {
-			return nil, usagef("--origins: %q is not a host name such as acme.com or *.acme.com: leave out https://, ports and paths, and write an international name as browsers send it (xn--…)", h)
-		}
-		origins = append(origins, h)
+	origins, err = gateway.CleanOrigins("origins", strings.Split(text, ","))
+	var e *gateway.Error
+	if errors.As(err, &e) {
+		return nil, usagef("--origins: %s", strings.TrimSuffix(e.Message, "."))
 	}
-	return origins, nil
+	return origins, err
 }
-
-// originName is what browsers may send as the host of an Origin: a name or an
-// IPv4 address, or all names below one.
-var originName = regexp.MustCompile(`^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
 
 func listWorkspaces(ctx context.Context, st *store.Store, out io.Writer) error {
 	all, err := st.Workspaces(ctx)

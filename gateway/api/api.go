@@ -71,6 +71,8 @@ type Settings struct {
 // Editor changes a workspace; *gateway.Gateway is one, and says what Edit does.
 type Editor interface {
 	Edit(ctx context.Context, w *gateway.Workspace, author gateway.Author, fn func(e *gateway.Editor) error) error
+	// PreviewAssign says what a run of auto-assign would do.
+	PreviewAssign(ctx context.Context, w *gateway.Workspace) (*gateway.AssignPreview, error)
 	// KeepBody adds the body to the answer that is kept under a key.
 	KeepBody(ctx context.Context, w gateway.WorkspaceID, key, body string) error
 }
@@ -84,6 +86,8 @@ type Server struct {
 	proxies proxies
 	tokens  tokenCache
 	routes  routeTable
+	// previews holds who makes a preview of auto-assign.
+	previews chan struct{}
 }
 
 // New returns a Server. It starts nothing; Mount makes it reachable.
@@ -98,6 +102,8 @@ func New(s Settings) *Server {
 		log:     s.Log,
 		proxies: s.TrustedProxies,
 		tokens:  tokenCache{now: now},
+
+		previews: make(chan struct{}, 1),
 	}
 	server.routes = newRouteTable(server.resources())
 	return server

@@ -20,7 +20,8 @@ import (
 // endpoint describes what a method of a path does, for the OpenAPI document. The
 // names of schemas and parameters are those of openapi.yaml.
 type endpoint struct {
-	method, path string // path below restBase, with the last slash
+	method, path string // path below base, with the last slash
+	base         string // restBase if it is ""
 	tag          string
 	summary      string
 	note         string
@@ -29,6 +30,7 @@ type endpoint struct {
 	status       int    // of the answer when all is well
 	answer       string // schema of its body, "" if it is empty
 	notFound     bool   // answers 404 as well
+	conflict     bool   // answers 409 as well
 	stream       bool   // the answer is a file, CSV or NDJSON
 	undone       string // schema of the answer's body with 422, if it is one of its own
 }
@@ -45,11 +47,14 @@ const (
 	tagSegments   = "Segments"
 	tagRecords    = "Products and deals"
 	tagBulk       = "Bulk"
+	tagWorkspace  = "Workspace"
 )
 
-var tags = []string{tagContacts, tagCompanies, tagEmployees, tagTags, tagAttributes, tagEvents, tagLists, tagSegments, tagRecords, tagBulk}
+var tags = []string{tagContacts, tagCompanies, tagEmployees, tagTags, tagAttributes, tagEvents, tagLists, tagSegments, tagRecords, tagBulk, tagWorkspace}
 
 const filterNote = "Filters: field=value, and field__contains, __icontains, __startswith, __istartswith, __endswith, __iendswith, __gt, __gte, __lt and __lte, of standard and custom attributes, and of the fields that a contact or company shows besides. search=created_at|updated_at, of contacts also first_seen, last_seen and last_contacted, with min and max in Unix seconds: when that happened."
+
+const adminNote = "Takes a token of the scope admin."
 
 // endpoints are all methods of all paths. A test compares them with the routes.
 func endpoints() []endpoint {
@@ -61,6 +66,9 @@ func endpoints() []endpoint {
 			o.status = http.StatusNoContent
 		default:
 			o.status = http.StatusOK
+		}
+		if o.base == "" {
+			o.base = restBase
 		}
 		all = append(all, o)
 	}
@@ -180,6 +188,18 @@ func endpoints() []endpoint {
 	}
 	add(endpoint{method: post, path: "/bulk/", tag: tagBulk, summary: "Carry out up to 1,000 writes", body: "Bulk", answer: "BulkDone", undone: "BulkDone",
 		note: "Each operation is a request of this API, and its result the answer that it would get. Each is a transaction of its own, or with atomic all are one. With an Idempotency-Key a request that broke off goes on where it ended when it is sent again. A body may have 16 MiB."})
+	workspace := func(o endpoint) {
+		o.base, o.tag = settingsBase, tagWorkspace
+		add(o)
+	}
+	workspace(endpoint{method: get, path: "/workspace/", summary: "The workspace and its settings", note: adminNote, answer: "Workspace"})
+	workspace(endpoint{method: patch, path: "/workspace/", summary: "Change settings", note: adminNote + " Other nodes know of a change within a second. A body may have 16 MiB. Errors are by the path of a member, such as companies.auto_assign.exclude_domains.",
+		body: "WorkspaceInput", answer: "Workspace"})
+	workspace(endpoint{method: get, path: "/workspace/auto_assign/preview/", summary: "What a run of auto-assign would do", note: adminNote + " It reads all contacts, which takes some seconds for a million, by the settings as they are, on or off.",
+		answer: "AssignPreview"})
+	workspace(endpoint{method: post, path: "/workspace/auto_assign/runs/", summary: "Start a run of auto-assign over all contacts", note: adminNote + " There is one at a time, and none while auto-assign is off.",
+		status: http.StatusCreated, answer: "AssignRun", conflict: true})
+	workspace(endpoint{method: get, path: "/workspace/auto_assign/runs/{id}/", summary: "How far a run of auto-assign is", note: adminNote, params: []string{"run_id"}, answer: "AssignRun", notFound: true})
 	return all
 }
 
@@ -248,6 +268,12 @@ func openAPIPaths() map[string]map[string]any {
 		if o.notFound {
 			answers["404"] = ref("responses", "NotFound")
 		}
+		if o.base == settingsBase {
+			answers["403"] = ref("responses", "Forbidden")
+		}
+		if o.conflict {
+			answers["409"] = ref("responses", "Conflict")
+		}
 		if o.method != http.MethodGet {
 			answers["403"] = ref("responses", "Forbidden")
 			answers["413"] = ref("responses", "TooLarge")
@@ -274,6 +300,9 @@ func openAPIPaths() map[string]map[string]any {
 		}
 		if paths[o.path] == nil {
 			paths[o.path] = make(map[string]any)
+			if o.base != restBase {
+				paths[o.path]["servers"] = []object{{"url": o.base}}
+			}
 		}
 		paths[o.path][strings.ToLower(o.method)] = op
 	}
@@ -335,7 +364,7 @@ var docs = sync.OnceValues(func() ([]byte, error) {
 			if o.tag != tag {
 				continue
 			}
-			d := docOperation{Method: o.method, Path: restBase + o.path, Summary: o.summary, Note: o.note, Body: o.body, Answer: o.answer, Status: o.status}
+			d := docOperation{Method: o.method, Path: o.base + o.path, Summary: o.summary, Note: o.note, Body: o.body, Answer: o.answer, Status: o.status}
 			for _, name := range o.params {
 				p := doc.Components.Parameters[name]
 				d.Params = append(d.Params, docParam{p.Name, p.In, p.Description})

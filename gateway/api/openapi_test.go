@@ -95,7 +95,7 @@ func CheckExchange(t testing.TB, e *echo.Echo, req *http.Request, body string, r
 	t.Helper()
 	c := e.NewContext(req, nil)
 	e.Router().Find(req.Method, echo.GetPath(req), c)
-	route := strings.TrimPrefix(c.Path(), restBase)
+	route := withoutBase(c.Path())
 	if strings.Contains(route, "*") || route == "" {
 		return // no path of the API
 	}
@@ -135,7 +135,7 @@ func checkContract(t testing.TB, method, route string, request []byte, status in
 	case has:
 		at := c.schemaOf(c.at(content, "application/json"))
 		if at == "" { // of a response that is written out
-			for _, name := range []string{"Invalid", "Unauthorized", "Forbidden", "NotFound", "UnknownVersion", "TooLarge", "KeyReused", "Unavailable"} {
+			for _, name := range []string{"Invalid", "Unauthorized", "Forbidden", "NotFound", "UnknownVersion", "TooLarge", "KeyReused", "Conflict", "Unavailable"} {
 				if fmt.Sprint(c.at(c.doc, "components", "responses", name)) == fmt.Sprint(any(response)) {
 					at = pointer("components", "responses", name, "content", "application/json", "schema")
 				}
@@ -164,9 +164,20 @@ func (c *contract) validate(t testing.TB, what, at string, text []byte) {
 	}
 }
 
+// withoutBase is a route without what is the same of all.
+func withoutBase(route string) string {
+	if rest, found := strings.CutPrefix(route, restBase); found {
+		return rest
+	}
+	if strings.HasPrefix(route, settingsBase+"/workspace") {
+		return strings.TrimPrefix(route, settingsBase)
+	}
+	return route
+}
+
 // documented is a route in the words of the document.
 func documented(route string) string {
-	route = strings.TrimPrefix(route, restBase)
+	route = withoutBase(route)
 	switch {
 	case strings.Contains(route, "-by-id/:id"):
 		route = strings.Replace(route, ":id", "{custom_id}", 1)
@@ -180,7 +191,7 @@ func documented(route string) string {
 func TestOpenAPIHasEveryRoute(t *testing.T) {
 	t.Parallel()
 	routes := make(map[string]bool)
-	for _, r := range new(Server).resources() {
+	for _, r := range append(new(Server).resources(), new(Server).settingsResources()...) {
 		for _, method := range r.methods.names() {
 			routes[method+" "+documented(r.path)] = true
 		}
@@ -262,7 +273,7 @@ func TestOpenAPIIsServed(t *testing.T) {
 		t.Errorf("the page's policy is %q", csp)
 	}
 	for _, o := range endpoints() {
-		if !strings.Contains(page.Body.String(), "<code>"+restBase+o.path+"</code>") {
+		if !strings.Contains(page.Body.String(), "<code>"+o.base+o.path+"</code>") {
 			t.Errorf("the page lacks %s", o.path)
 		}
 	}

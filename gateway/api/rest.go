@@ -75,7 +75,11 @@ func (s *Server) rest(m *methods) echo.HandlerFunc {
 			return writeJSON(c, http.StatusNotAcceptable, detail{`Invalid version in "Accept" header.`})
 		}
 		method := c.Request().Method
-		if !who.scope.Includes(neededScope(method)) {
+		scope := m.scope
+		if scope == "" {
+			scope = neededScope(method)
+		}
+		if !who.scope.Includes(scope) {
 			return s.restError(c, who.workspace.ID, errForbidden)
 		}
 		h := m.find(method)

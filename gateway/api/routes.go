@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/labstack/echo/v4"
+
+	"civgate/gateway"
 )
 
 // restBase is the path below which the REST API lives (contract, section 3).
@@ -21,7 +23,8 @@ type resource struct {
 type methods struct {
 	get                   restHandler
 	post, put, patch, del writeHandler
-	many                  restHandler // POST of what is many writes
+	many                  restHandler   // POST of what is many writes
+	scope                 gateway.Scope // what a token must include for all of them; "": see neededScope
 }
 
 // resources is the list of all routes of the REST API.
@@ -64,13 +67,17 @@ func (s *Server) resources() []resource {
 
 // Mount registers all routes on e.
 func (s *Server) Mount(e *echo.Echo) {
-	for _, r := range s.resources() {
-		h := s.rest(&r.methods)
-		for _, end := range pathEnds(r.path) {
-			e.Any(restBase+r.path+end, h)
-			e.RouteNotFound(restBase+r.path+end, h) // methods that echo doesn't know
+	mount := func(base string, all []resource) {
+		for _, r := range all {
+			h := s.rest(&r.methods)
+			for _, end := range pathEnds(r.path) {
+				e.Any(base+r.path+end, h)
+				e.RouteNotFound(base+r.path+end, h) // methods that echo doesn't know
+			}
 		}
 	}
+	mount(restBase, s.resources())
+	mount(settingsBase, s.settingsResources())
 	e.GET("/api/openapi.yaml", s.serveOpenAPI)
 	e.GET("/api/docs", s.serveDocs)
 	e.GET("/api/docs/", s.serveDocs)

@@ -81,6 +81,7 @@ var exportTables = []exportTable{
 	{"invitations", exportColumns("workspace_id:i email:t token:x role:t made_by:t created_at:i expires_at:i")},
 	{"audit", exportColumns("workspace_id:i id:i at:i made_by:t action:t subject:t subject_id:t detail:t")},
 	{"kept_answers", exportColumns("workspace_id:i key:t request:x status:i entity:t subject_id:i body:t kept_at:i")},
+	{"jobs", exportColumns("workspace_id:i id:i kind:t state:t done:i total:i detail:t started_at:i updated_at:i made_by:t")},
 	{"visits", exportColumns("workspace_id:i day:i count:i")},
 	{"quarantine", exportColumns("workspace_id:i id:i at:i body:x reason:t")},
 	{"inbox_positions", exportColumns("node:t seq:i")},

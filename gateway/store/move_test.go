@@ -68,6 +68,11 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 			if i > 0 {
 				co.CustomID = fmt.Sprint("c", i)
 			}
+			if i == 2 {
+				co.Name = "Bücher.test"
+				co.Attributes.Set("domains", gateway.ListValue("acme.test"))
+				c.CompanyDomains = gateway.CompanyDomains(co)
+			}
 			c.NewCompanies = append(c.NewCompanies, co)
 		}
 		var ids []gateway.MessageID
@@ -115,6 +120,9 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 			return err
 		}
 		if err := tx.DropAttribute(w, gone); err != nil {
+			return err
+		}
+		if _, err := tx.AddJob(gateway.Job{WorkspaceID: w, Kind: gateway.JobAssign, State: gateway.JobDone, Done: 3, Total: 4, Detail: `{"a":"\""}`, StartedAt: at, UpdatedAt: at, By: "łódź"}); err != nil {
 			return err
 		}
 		return tx.SetInboxPosition("local", 77)
@@ -225,6 +233,9 @@ func checkImported(t *testing.T, s *store.Store, w gateway.WorkspaceID, contacts
 	}
 	if c, err := s.ContactByKey(ctx, w, "key000000001"); err != nil || c.CustomID != "u0" {
 		t.Errorf("the merged contact's browser finds %+v, %v", c, err)
+	}
+	if found, err := s.CompaniesByDomain(ctx, w, []string{"acme.test", "xn--bcher-kva.test"}); err != nil || len(found) != 2 || !found[0].Listed || found[1].Listed || found[0].CompanyID != found[1].CompanyID {
+		t.Errorf("companies by domain: %+v, %v", found, err)
 	}
 	if n, err := s.CountContacts(ctx, w); err != nil || n != int64(contacts-1) { // one is merged
 		t.Errorf("%d contacts are counted, %v", n, err)

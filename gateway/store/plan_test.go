@@ -50,12 +50,12 @@ func (c *recordingConn) BeginTx(ctx context.Context, opts driver.TxOptions) (dri
 	return c.Conn.(driver.ConnBeginTx).BeginTx(ctx, opts)
 }
 
-// harmless are scans of a table with one row a workspace, and of what a part
+// harmless are scans of a table with one row a workspace, of the jobs under way, and of what a part
 // of the query itself found.
-var harmless = regexp.MustCompile(`^SCAN (workspaces|w|alias|a|h\d+|m\d+|(\d+ )?CONSTANT ROWS?)( |$)`)
+var harmless = regexp.MustCompile(`^SCAN (workspaces|jobs USING INDEX jobs_running|w|alias|a|h\d+|m\d+|(\d+ )?CONSTANT ROWS?)( |$)`)
 
 // few are tables that hold few rows of a workspace.
-var few = regexp.MustCompile(`(attribute_drops|agents|api_keys|attribute_defs|lists|segments|visits|workspaces)`)
+var few = regexp.MustCompile(`(attribute_drops|agents|api_keys|attribute_defs|jobs|lists|segments|visits|workspaces)`)
 
 // TestNoScans runs every method of the reader and looks at how the engine
 // would search for what it asks.
@@ -162,6 +162,14 @@ func TestNoScans(t *testing.T) {
 		"CountRecords":   func() error { _, err := r.CountRecords(ctx, w, gateway.EntityProduct); return err },
 		"CountCompanies": func() error { _, err := r.CountCompanies(ctx, w); return err },
 		"Visits":         func() error { _, err := r.Visits(ctx, w); return err },
+		"ContactEmails":  func() error { _, err := r.ContactEmails(ctx, w, 1, rows); return err },
+		"CompaniesByDomain": func() error {
+			_, err := r.CompaniesByDomain(ctx, w, []string{"a.test", "b.test"})
+			return err
+		},
+		"Job":            func() error { _, err := r.Job(ctx, w, 1); return missing(err) },
+		"Jobs":           func() error { _, err := r.Jobs(ctx, w, rows); return err },
+		"UnfinishedJobs": func() error { _, err := r.UnfinishedJobs(ctx, rows); return err },
 		"Quarantine":     func() error { _, err := r.Quarantine(ctx, w, rows); return err },
 	}
 	for name, call := range calls {
@@ -182,6 +190,7 @@ func TestNoScans(t *testing.T) {
 			refs.Keys = append(refs.Keys, text)
 			refs.CustomIDs = append(refs.CustomIDs, text)
 			refs.EmailKeys = append(refs.EmailKeys, text)
+			refs.CompanyDomains = append(refs.CompanyDomains, text+".test")
 			refs.Contacts = append(refs.Contacts, gateway.ContactID(i+1))
 			refs.CompanyCustomIDs = append(refs.CompanyCustomIDs, text)
 			refs.CompanyIDs = append(refs.CompanyIDs, gateway.CompanyID(i+1))
@@ -289,6 +298,8 @@ func TestNoScans(t *testing.T) {
 			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{also, {Field: "tags", Value: text}}})
 			return err
 		}},
+		{"companies by domain", "d USING PRIMARY KEY (domain=? AND workspace_id=?)", calls["CompaniesByDomain"]},
+		{"contacts' e-mails", "contacts USING INDEX contacts_listed (workspace_id=? AND id>?)", calls["ContactEmails"]},
 		{"tags by name", "t USING COVERING INDEX tags_name (name=? AND workspace_id=?)", calls["TagIDs"]},
 		{"list of tags", "tags USING INDEX tags_listed (workspace_id=? AND id<?)", calls["Tags"]},
 		{"products", "records USING PRIMARY KEY (workspace_id=? AND entity=? AND id<?)", calls["Records"]},

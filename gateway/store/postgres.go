@@ -211,7 +211,7 @@ func migratePostgres(asked context.Context, config *pgx.ConnConfig) (err error) 
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(tagsMigration("postgres")))
+	p, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(tagsMigration("postgres"), domainsMigration("postgres")))
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,7 @@ var (
 			" WHERE t.ctid = p.place",
 		deleteOf("memberships", "company_id"),
 		deleteOf("tagged", "subject_id") + " AND t.entity = 'company'",
+		deleteOf("company_domains", "company_id"),
 		deleteOf("companies", "id"),
 	}
 )

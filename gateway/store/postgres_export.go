@@ -58,6 +58,9 @@ func (w *postgresWriter) restore(ctx context.Context, fn func(tx *sql.Tx) error)
 			return err
 		}
 	}
+	if err := fillDomains(ctx, tx); err != nil {
+		return err
+	}
 	if err := tx.Commit(); err != nil {
 		return err
 	}

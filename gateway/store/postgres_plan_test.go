@@ -124,6 +124,8 @@ func fillPostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, n int) {
 			c.NewKeys = append(c.NewKeys, gateway.VisitorKey{Key: fmt.Sprint("k", i), ContactID: x.ID})
 			y := &gateway.Company{ID: gateway.CompanyID(company + int64(i)), CustomID: fmt.Sprint("c", i), Name: "same name"}
 			z := &gateway.Company{ID: gateway.CompanyID(company+int64(i)) + 1<<40, Name: fmt.Sprint("n", i)}
+			// One domain that all list, one for each.
+			c.CompanyDomains = append(c.CompanyDomains, gateway.CompanyDomain{Domain: "all.test", CompanyID: y.ID}, gateway.CompanyDomain{Domain: fmt.Sprintf("d%d.test", i), CompanyID: y.ID, Listed: true})
 			c.NewCompanies = append(c.NewCompanies, y, z)
 			c.NewMemberships = append(c.NewMemberships, gateway.Membership{ContactID: x.ID, CompanyID: gateway.CompanyID(company), Since: moment(i + 1), Primary: true},
 				gateway.Membership{ContactID: x.ID, CompanyID: gateway.CompanyID(company) + 1, Since: moment(i + 1)},
@@ -240,6 +242,17 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 	one("number of tags", err)
 	tagIDs, err := s.TagIDs(ctx, w, []string{"all", "t9", "t10"})
 	one("tags by name", err)
+	_, err = s.CompaniesByDomain(ctx, w, []string{"d1.test", "d2.test"})
+	one("companies by domain", err)
+	emails, err := s.ContactEmails(ctx, w, 7, 20)
+	one("contacts' e-mails", err)
+	if round > 0 && len(emails) != 20 {
+		t.Fatalf("%d e-mails", len(emails))
+	}
+	_, err = s.Job(ctx, w, 1)
+	one("job", err)
+	_, err = s.Jobs(ctx, w, 20)
+	one("jobs", err)
 	company := gateway.CompanyID(1)
 	if all, err := s.CompanyByCustomID(ctx, w, "c0"); err == nil { // the one with all contacts
 		company = all.ID
@@ -292,7 +305,7 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 				return err
 			}
 			_, err := tx.Load(w, gateway.Refs{Keys: []string{"k1", "k2"}, CustomIDs: []string{"u3", "u4"}, EmailKeys: []string{"e5", "e6"}, Contacts: []gateway.ContactID{8, 9},
-				CompanyCustomIDs: []string{"c1", "c2"}, CompanyIDs: []gateway.CompanyID{3, 4}, CompanyNames: []string{"n5", "n6"}, Defs: true})
+				CompanyCustomIDs: []string{"c1", "c2"}, CompanyIDs: []gateway.CompanyID{3, 4}, CompanyNames: []string{"n5", "n6"}, CompanyDomains: []string{"d7.test", "d8.test"}, Defs: true})
 			if err != nil {
 				return err
 			}
@@ -307,6 +320,14 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 				return err
 			}
 			return tx.SetInboxPosition("n1", 1)
+		},
+		func(tx gateway.Tx) error {
+			_, err := tx.ContactEmails(w, 7, 20)
+			return err
+		},
+		func(tx gateway.Tx) error {
+			id := company + 5
+			return tx.Save(w, &gateway.Changes{DomainsGone: []gateway.CompanyID{id}, CompanyDomains: []gateway.CompanyDomain{{Domain: "changed.test", CompanyID: id}}})
 		},
 		func(tx gateway.Tx) error {
 			return tx.Save(w, &gateway.Changes{Contacts: []*gateway.Contact{{ID: c, CustomID: fmt.Sprint("changed", round)}}})

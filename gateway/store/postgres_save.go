@@ -150,7 +150,7 @@ func (t *postgresTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 	if err := s.lookUp(); err != nil {
 		return s.failed(err)
 	}
-	for _, step := range []func() error{s.moveKeys, s.delete, s.defs, s.companies, s.contacts, s.keys, s.memberships, s.tags, s.records, s.history, s.rest} {
+	for _, step := range []func() error{s.moveKeys, s.delete, s.defs, s.companies, s.domains, s.contacts, s.keys, s.memberships, s.tags, s.records, s.history, s.rest} {
 		if err := step(); err != nil {
 			return s.failed(err)
 		}

@@ -430,6 +430,17 @@ func queueCompanies(b *pgx.Batch, ws gateway.WorkspaceID, refs gateway.Refs, l *
 		}
 		find(companiesByName, distinct(prefixes), func(c *gateway.Company) bool { return names[c.Name] })
 	}
+	if domains := named(refs.CompanyDomains); len(domains) > 0 {
+		find(companiesByDomain, domains, nil)
+		b.Queue(domainsOfCompanies, int64(ws), domains).Query(func(rows pgx.Rows) error {
+			return each(rows, func(rows pgx.Rows) error {
+				var d gateway.CompanyDomain
+				err := rows.Scan(&d.Domain, (*int64)(&d.CompanyID), &d.Listed)
+				l.CompanyDomains = append(l.CompanyDomains, d)
+				return err
+			})
+		})
+	}
 }
 
 // characters is the first n characters of s.

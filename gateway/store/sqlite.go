@@ -124,7 +124,7 @@ func migrateSQLite(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(tagsMigration("sqlite")))
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true), goose.WithGoMigrations(tagsMigration("sqlite"), domainsMigration("sqlite")))
 	if err != nil {
 		return err
 	}

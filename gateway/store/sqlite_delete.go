@@ -172,6 +172,7 @@ var employeePortions = []string{
 // rowsOfCompany is what else belongs to a company, which comes last.
 var rowsOfCompany = []string{
 	`DELETE FROM tagged WHERE subject_id = ? AND workspace_id = ? AND entity = 'company'`,
+	`DELETE FROM company_domains WHERE company_id = ? AND workspace_id = ?`,
 	`DELETE FROM companies WHERE id = ? AND workspace_id = ?`,
 }
 

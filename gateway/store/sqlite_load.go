@@ -70,6 +70,9 @@ func (t *sqliteTx) load(ws gateway.WorkspaceID, refs gateway.Refs) (*gateway.Loa
 	if companies, err = t.findCompanies(ws, companies, refs.CompanyNames, `SELECT id FROM companies WHERE workspace_id = ? AND name = ? AND custom_id IS NULL`); err != nil {
 		return nil, err
 	}
+	if companies, err = t.findDomains(ws, companies, refs.CompanyDomains, l); err != nil {
+		return nil, err
+	}
 	if err := t.loadContacts(ws, contacts, l); err != nil {
 		return nil, err
 	}

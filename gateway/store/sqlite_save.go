@@ -74,7 +74,7 @@ func (t *sqliteTx) Save(ws gateway.WorkspaceID, c *gateway.Changes) error {
 		return t.err
 	}
 	for _, step := range []func(gateway.WorkspaceID, *gateway.Changes) error{
-		t.moveKeys, t.deleteContacts, t.deleteCompanies, t.saveDefs, t.saveCompanies, t.saveContacts, t.saveMemberships, t.saveTags, t.saveRecords, t.saveHistory, t.saveRest,
+		t.moveKeys, t.deleteContacts, t.deleteCompanies, t.saveDefs, t.saveCompanies, t.saveDomains, t.saveContacts, t.saveMemberships, t.saveTags, t.saveRecords, t.saveHistory, t.saveRest,
 	} {
 		if err := step(ws, c); err != nil {
 			return t.failed("save", err)

@@ -1,0 +1,2 @@
+DROP TABLE jobs;
+DROP TABLE company_domains;
