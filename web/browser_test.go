@@ -150,7 +150,7 @@ func (b *tab) until(expression string) {
 		}
 	}
 	if err != nil {
-		b.t.Fatalf("%s never came true: %v\nThe right side reads:\n%s", expression, err, eval[string](b, `(document.getElementById('know') ?? document.body).innerText`))
+		b.t.Fatalf("%s never came true: %v\nThe page reads:\n%s", expression, err, eval[string](b, `(document.getElementById('know') ?? document.body).innerText`))
 	}
 }
 

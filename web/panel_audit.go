@@ -91,6 +91,7 @@ func actionWords(action string) string {
 		"key.add":            "Made a key",
 		"key.revoke":         "Revoked a key",
 		"workspace.settings": "Changed settings",
+		"payload.replay":     "Replayed a payload",
 	}[action]; ok {
 		return words
 	}

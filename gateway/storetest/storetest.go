@@ -105,6 +105,8 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"segments", testSegments},
 		{"filters that a contact meets", testMeets},
 		{"kept answers", testKeptAnswers},
+		{"inspections", testInspections},
+		{"inspections kept", testInspectionsKept},
 		{"life", testLife},
 		{"numbers of employees", testEmployeeNumbers},
 		{"companies by domain", testCompanyDomains},
