@@ -109,7 +109,7 @@ func (p *panel) postInvite(c *call) error {
 	if err != nil {
 		return err
 	}
-	token, err := p.agents.Invite(c.Request().Context(), c.Agent.Email, c.Workspace.ID, f.Get("email"), gateway.Role(f.Get("role")))
+	token, err := p.agents.Invite(c.Request().Context(), c.author().By, c.Workspace.ID, f.Get("email"), gateway.Role(f.Get("role")))
 	if err := f.take(err, "email", "role"); err != nil {
 		return err
 	}
@@ -122,13 +122,13 @@ func (p *panel) postInvite(c *call) error {
 
 func (p *panel) postRevoke(c *call) error {
 	return p.agentAction(c, "The invitation is void.", func(f *form) error {
-		return p.agents.Revoke(c.Request().Context(), c.Agent.Email, c.Workspace.ID, f.Get("email"))
+		return p.agents.Revoke(c.Request().Context(), c.author().By, c.Workspace.ID, f.Get("email"))
 	})
 }
 
 func (p *panel) postAgentRole(c *call) error {
 	return p.agentAction(c, "The role has changed.", func(f *form) error {
-		return p.agents.SetRole(c.Request().Context(), c.Agent.Email, c.Workspace.ID, f.Get("email"), gateway.Role(f.Get("role")))
+		return p.agents.SetRole(c.Request().Context(), c.author().By, c.Workspace.ID, f.Get("email"), gateway.Role(f.Get("role")))
 	})
 }
 
@@ -137,7 +137,7 @@ func (p *panel) postAgentRemove(c *call) error {
 		if f.Get("confirm") != f.Get("email") {
 			return gateway.Errorf(gateway.CodeInvalid, "Nothing was done: type %s to remove this agent.", f.Get("email"))
 		}
-		return p.agents.Remove(c.Request().Context(), c.Agent.Email, c.Workspace.ID, f.Get("email"))
+		return p.agents.Remove(c.Request().Context(), c.author().By, c.Workspace.ID, f.Get("email"))
 	})
 }
 

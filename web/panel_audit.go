@@ -81,17 +81,17 @@ func auditHref(by, action string, before int64) string {
 // actionWords are actions as people say them; others are shown as they are.
 func actionWords(action string) string {
 	if words, ok := map[string]string{
-		"agent.add":      "Added an agent",
-		"agent.role":     "Changed a role",
-		"agent.remove":   "Removed an agent",
-		"agent.password": "Changed a password",
-		"agent.invite":   "Invited",
-		"agent.uninvite": "Withdrew an invitation",
-		"agent.join":     "Joined",
-		"key.add":        "Made a key",
-		"key.revoke":     "Revoked a key",
-		"settings.set":   "Changed settings",
-		"payload.replay": "Replayed a payload",
+		"agent.add":          "Added an agent",
+		"agent.role":         "Changed a role",
+		"agent.remove":       "Removed an agent",
+		"agent.password":     "Changed a password",
+		"agent.invite":       "Invited",
+		"agent.uninvite":     "Withdrew an invitation",
+		"agent.join":         "Joined",
+		"key.add":            "Made a key",
+		"key.revoke":         "Revoked a key",
+		"workspace.settings": "Changed settings",
+		"payload.replay":     "Replayed a payload",
 	}[action]; ok {
 		return words
 	}

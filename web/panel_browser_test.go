@@ -26,7 +26,8 @@ func (b *tab) keys(keys string) {
 // shows waits until the page shows a text.
 func (b *tab) shows(text string) {
 	b.t.Helper()
-	b.until(`document.body.innerText.includes(` + quote(text) + `)`)
+	// Before it is complete, a page may not have run its script yet.
+	b.until(`document.readyState === 'complete' && document.body.innerText.includes(` + quote(text) + `)`)
 }
 
 // everyLook checks that the page fits into both widths in both themes, that all of its
@@ -165,7 +166,7 @@ func TestPanelInChromium(t *testing.T) {
 	}
 	b.click(`tr:has([title="bob@acme.test"]) [data-menu]`)
 	b.click(`.menu:popover-open [data-dialog]`)
-	b.until(`document.querySelector('dialog[open] button:not([type=button])').disabled`)
+	b.until(`document.querySelector('dialog[open] button:not([type=button])')?.disabled ?? false`)
 	b.everyLook("remove")
 	b.fill(`dialog[open] [name=confirm]`, "bob@acme.test")
 	b.until(`!document.querySelector('dialog[open] button:not([type=button])').disabled`)
@@ -187,6 +188,13 @@ func TestPanelInChromium(t *testing.T) {
 	b.expectConsole("404")
 	b.shows("Nothing here")
 	b.everyLook("notfound")
+
+	// What a viewer doesn't get
+	v := s.as(gateway.RoleViewer).tab("/panel/settings/agents")
+	v.shows("Owners invite agents")
+	if eval[bool](v, `document.querySelector('main form, main [data-menu]') !== null`) {
+		t.Error("a viewer is offered something to change")
+	}
 
 	// Switch the workspace; a page of the other one may do nothing then.
 	second, err := s.store.CreateWorkspace(t.Context(), gateway.Workspace{Name: "A second one"})

@@ -167,3 +167,17 @@ func TestWords(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestPathIDs reads ids of paths.
+func TestPathIDs(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{"7": 7, "9223372036854775807": 9223372036854775807, "9223372036854775808": 0, "0": 0, "-1": 0, "": 0, "x": 0, "1.0": 0} {
+		ec := echo.New().NewContext(httptest.NewRequest(http.MethodGet, "/panel", nil), nil)
+		ec.SetParamNames("id")
+		ec.SetParamValues(text)
+		got, err := (&call{Context: ec}).id("id")
+		if got != want || (want == 0) != gateway.IsNotFound(err) {
+			t.Errorf("%q: %d, %v", text, got, err)
+		}
+	}
+}

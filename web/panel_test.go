@@ -167,7 +167,7 @@ func (c *client) page(path string) string {
 // tab opens a page in Chromium that is signed in like the client.
 func (c *client) tab(path string) *tab {
 	c.t.Helper()
-	b := newTab(c.t, c.base, "/panel/assets/panel.css")
+	b := newTab(c.t, c.base, "/panel/sign-in")
 	base, err := url.Parse(c.base)
 	if err != nil {
 		c.t.Fatal(err)
@@ -199,6 +199,12 @@ func TestPanelFrame(t *testing.T) {
 		if body := viewer.page(path); !strings.Contains(body, want) {
 			t.Errorf("%s lacks %q:\n%s", path, want, body)
 		}
+	}
+	if a := viewer.fragment("/panel/search?q=comp"); a.status != http.StatusOK || strings.Contains(a.body, "<html") || !strings.Contains(a.body, `href="/panel/companies"`) {
+		t.Errorf("the search for a script: %d\n%s", a.status, a.body)
+	}
+	if a := s.nobody().fragment("/panel/search?q=comp"); a.status != http.StatusUnauthorized || a.header.Get("HX-Redirect") != "/panel/sign-in" {
+		t.Errorf("the search as nobody: %d, %v", a.status, a.header)
 	}
 	a := viewer.get("/panel/nowhere")
 	if a.status != http.StatusNotFound || !strings.Contains(a.body, "Nothing here") || !strings.Contains(a.body, `aria-label="Main"`) {

@@ -89,7 +89,7 @@ func (c *workspaceCommand) set(ctx context.Context, st *store.Store, out io.Writ
 			return err
 		}
 		note := map[string]any{"settings": settingsLine(w.Settings)} // which holds no secret
-		if err := gateway.NewAgents(st, time.Now).Note(ctx, byCommand, w.ID, "settings.set", "workspace", strconv.FormatInt(int64(w.ID), 10), note); err != nil {
+		if err := gateway.NewAgents(st, time.Now).Note(ctx, byCommand, w.ID, "workspace.settings", "workspace", strconv.FormatInt(int64(w.ID), 10), note); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(out, "workspace %d: %s\n", w.ID, settingsLine(w.Settings))
