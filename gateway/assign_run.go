@@ -295,7 +295,7 @@ func (e *Editor) StartAssign() (Job, error) {
 		return Job{}, err
 	}
 	e.started = append(e.started, j)
-	return j, nil
+	return j, e.Audit("assign.run", "job", fmt.Sprint(j.ID), map[string]any{"contacts": total})
 }
 
 // StartAssign is that of an Editor, in an edit of its own.

@@ -64,7 +64,7 @@ func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batc
 	taken := 0 // bytes of the good ones
 	now, ip := g.clock(), MaskIP(r.IP)
 	for i, body := range items {
-		p, w, warnings, err := g.check(ctx, body, r.Origin)
+		p, w, warnings, err := g.check(ctx, body, r.Origin, r.IP)
 		if err != nil {
 			if results[i].Err = asError(err); !batch {
 				return nil, false, results[i].Err
@@ -91,7 +91,7 @@ func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batc
 }
 
 // check parses one payload and decides whether it may come in.
-func (g *Gateway) check(ctx context.Context, body []byte, origin string) (*Payload, WorkspaceID, []Warning, error) {
+func (g *Gateway) check(ctx context.Context, body []byte, origin string, ip netip.Addr) (*Payload, WorkspaceID, []Warning, error) {
 	p, warnings, err := ParsePayload(body)
 	if err != nil {
 		return nil, 0, nil, err
@@ -102,6 +102,9 @@ func (g *Gateway) check(ctx context.Context, body []byte, origin string) (*Paylo
 	}
 	if !originAllowed(w.Settings.Origins, origin) {
 		return nil, 0, nil, &Error{Code: CodeOriginNotAllowed, Message: "this website may not send to the workspace: add its host name to the workspace's origins"}
+	}
+	if excluded(w.Settings.ExcludedAddresses, ip) {
+		return nil, 0, nil, &Error{Code: CodeAddressExcluded, Message: "the workspace excludes the network that this payload came from: see its excluded addresses"}
 	}
 	if g.limiter != nil {
 		if ok, after := g.limiter.Allow(ctx, "key:"+p.APIKey, 1); !ok {
@@ -184,6 +187,20 @@ func originAllowed(allowed []string, origin string) bool {
 				return true
 			}
 		} else if host == a {
+			return true
+		}
+	}
+	return false
+}
+
+// excluded reports whether an address is in one of the networks.
+func excluded(networks []netip.Prefix, ip netip.Addr) bool {
+	if len(networks) == 0 || !ip.IsValid() {
+		return false
+	}
+	ip = ip.Unmap().WithZone("")
+	for _, n := range networks {
+		if n.Contains(ip) {
 			return true
 		}
 	}

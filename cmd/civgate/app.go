@@ -517,6 +517,9 @@ func (a *app) housekeep(ctx context.Context, gw *gateway.Gateway) {
 			if err := gw.Forget(ctx); err != nil && ctx.Err() == nil {
 				a.log.Warn("housekeeping", zap.Error(err))
 			}
+			if err := gw.Sweep(ctx); err != nil && ctx.Err() == nil {
+				a.log.Warn("housekeeping", zap.Error(err))
+			}
 			if err := gw.Agents().Forget(ctx); err != nil && ctx.Err() == nil {
 				a.log.Warn("forget old sessions", zap.Error(err))
 			}
