@@ -100,7 +100,7 @@ func (g *Gateway) check(ctx context.Context, body []byte, origin string, ip neti
 	if err != nil {
 		return nil, 0, nil, err
 	}
-	if !originAllowed(w.Settings.Origins, origin) {
+	if !OriginAllowed(w.Settings.Origins, origin) {
 		return nil, 0, nil, &Error{Code: CodeOriginNotAllowed, Message: "this website may not send to the workspace: add its host name to the workspace's origins"}
 	}
 	if excluded(w.Settings.ExcludedAddresses, ip) {
@@ -168,10 +168,10 @@ func checkTypes(warnings []Warning, defs defSet, entity Entity, prefix string, i
 	return warnings
 }
 
-// originAllowed reports whether pages of origin may post. A request without an
+// OriginAllowed reports whether pages of origin may post. A request without an
 // Origin comes from a server, which can claim any: the list keeps websites
 // apart, it is no secret.
-func originAllowed(allowed []string, origin string) bool {
+func OriginAllowed(allowed []string, origin string) bool {
 	if len(allowed) == 0 || origin == "" {
 		return true
 	}

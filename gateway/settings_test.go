@@ -51,7 +51,7 @@ func TestSettingsAudit(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		r.wantAudit("after a change", `settings.set test by token t1 {"companies.auto_assign.exclude_domains":{"added":["a.test","b.test"]},"excluded_addresses":{"added":["10.0.0.0/8"]},"identity.secret":"changed","retention_days":{"from":0,"to":30}}`)
+		r.wantAudit("after a change", `workspace.settings 1 by token t1 {"companies.auto_assign.exclude_domains":{"added":["a.test","b.test"]},"excluded_addresses":{"added":["10.0.0.0/8"]},"identity.secret":"changed","retention_days":{"from":0,"to":30}}`)
 		many := []string{"b.test"}
 		for i := range 5000 {
 			many = append(many, fmt.Sprintf("d%d.test", i))
@@ -213,7 +213,10 @@ func TestChangeAttribute(t *testing.T) {
 		} {
 			wants(t, field, r.edit(func(e *gateway.Editor) error { _, err := e.ChangeAttribute(d.ID, fn); return err }), gateway.CodeInvalid, field)
 		}
-		wants(t, "none", r.edit(func(e *gateway.Editor) error { _, err := e.ChangeAttribute(999, func(*gateway.AttributeDef) {}); return err }), gateway.CodeNotFound, "")
+		wants(t, "none", r.edit(func(e *gateway.Editor) error {
+			_, err := e.ChangeAttribute(999, func(*gateway.AttributeDef) {})
+			return err
+		}), gateway.CodeNotFound, "")
 		r.must(func(e *gateway.Editor) error { return e.DropAttribute(d.ID) })
 		r.wantAudit("after dropping", `attribute.drop contact.plan by token t1 {"label":"Tariff","type":"text"}`)
 		var tag gateway.TagID

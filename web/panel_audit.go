@@ -81,16 +81,23 @@ func auditHref(by, action string, before int64) string {
 // actionWords are actions as people say them; others are shown as they are.
 func actionWords(action string) string {
 	if words, ok := map[string]string{
-		"agent.add":      "Added an agent",
-		"agent.role":     "Changed a role",
-		"agent.remove":   "Removed an agent",
-		"agent.password": "Changed a password",
-		"agent.invite":   "Invited",
-		"agent.uninvite": "Withdrew an invitation",
-		"agent.join":     "Joined",
-		"key.add":        "Made a key",
-		"key.revoke":     "Revoked a key",
-		"settings.set":   "Changed settings",
+		"agent.add":          "Added an agent",
+		"agent.role":         "Changed a role",
+		"agent.remove":       "Removed an agent",
+		"agent.password":     "Changed a password",
+		"agent.invite":       "Invited",
+		"agent.uninvite":     "Withdrew an invitation",
+		"agent.join":         "Joined",
+		"key.add":            "Made a key",
+		"key.revoke":         "Revoked a key",
+		"settings.set":       "Changed settings",
+		"workspace.settings": "Changed settings",
+		"auto_assign.run":    "Ran auto-assign",
+		"attribute.add":      "Made an attribute",
+		"attribute.set":      "Changed an attribute",
+		"attribute.drop":     "Deleted an attribute",
+		"tag.add":            "Made a tag",
+		"tag.drop":           "Deleted a tag",
 	}[action]; ok {
 		return words
 	}
@@ -106,8 +113,17 @@ func detailWords(detail []byte) string {
 	var pairs []string
 	for k, v := range all {
 		text := fmt.Sprint(v)
-		switch v.(type) {
-		case map[string]any, []any:
+		switch v := v.(type) {
+		case map[string]any:
+			if from, ok := v["from"]; ok && len(v) == 2 {
+				text = fmt.Sprintf("%v → %v", orDash(from), orDash(v["to"]))
+				break
+			}
+			b, err := json.Marshal(v)
+			if err == nil {
+				text = string(b)
+			}
+		case []any:
 			b, err := json.Marshal(v)
 			if err == nil {
 				text = string(b)
@@ -119,4 +135,12 @@ func detailWords(detail []byte) string {
 	}
 	slices.Sort(pairs)
 	return strings.Join(pairs, ", ")
+}
+
+// orDash is a value, or a dash for an empty text.
+func orDash(v any) any {
+	if v == "" {
+		return "–"
+	}
+	return v
 }

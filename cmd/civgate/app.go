@@ -477,7 +477,7 @@ func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handle
 	if signIns == nil { // guessing passwords is limited all the same
 		signIns = cache.NewLimiter(signInLimits, limitedNames, time.Now)
 	}
-	web.MountPanel(e, web.Panel{Read: gw.Read(), Gateway: gw, Log: a.log, Limiter: signIns, Done: a.done})
+	web.MountPanel(e, web.Panel{Read: gw.Read(), Gateway: gw, Log: a.log, Limiter: signIns, Done: a.done, Origin: a.cfg.PublicURL, ScriptPath: a.cfg.ScriptPath})
 	if a.cfg.Demo {
 		web.MountDemo(e, web.Demo{
 			Read: gw.Read(), Workspace: a.first.id, APIKey: a.first.apiKey, Changed: gw.Changed,
