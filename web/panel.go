@@ -65,7 +65,7 @@ const (
 
 // MountPanel registers the panel below /panel.
 func MountPanel(e *echo.Echo, s Panel) {
-	p := &panel{Panel: s, agents: s.Gateway.Agents(), hashing: make(chan struct{}, hashesAtOnce)}
+	p := &panel{Panel: s, agents: s.Gateway.Agents(), hashing: make(chan struct{}, hashesAtOnce), watching: make(chan struct{}, inspectorStreams)}
 	p.previews = make(chan struct{}, 1)
 	p.sessions = &scs.SessionManager{
 		Lifetime:    sessionLife,
@@ -97,6 +97,7 @@ type panel struct {
 	csrf     http.CrossOriginProtection
 	hashing  chan struct{} // holds one for each password that is being hashed
 	previews chan struct{} // holds one while a preview of auto-assign is made
+	watching chan struct{} // holds one for each stream of the inspector
 }
 
 // route is one address of the panel.

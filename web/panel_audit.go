@@ -41,7 +41,7 @@ func (p *panel) settingsAudit(c *call) error {
 	if err != nil {
 		return err
 	}
-	v := auditPage{By: q.By, Action: q.Action, Columns: []column{{Label: "When"}, {Label: "Who"}, {Label: "What"}, {Label: "Whom or what"}, {Label: "Details"}}}
+	v := auditPage{By: q.By, Action: q.Action, Columns: []column{{Label: "When"}, {Label: "Who"}, {Label: "What"}, {Label: "Whom or what"}, {Label: "Details", Wide: true}}}
 	for _, a := range agents {
 		v.People = append(v.People, a.Email)
 	}
@@ -98,6 +98,7 @@ func actionWords(action string) string {
 		"attribute.drop":     "Deleted an attribute",
 		"tag.add":            "Made a tag",
 		"tag.drop":           "Deleted a tag",
+		"payload.replay":     "Replayed a payload",
 	}[action]; ok {
 		return words
 	}

@@ -14,6 +14,7 @@ func (p *panel) routes() []route {
 		get    = http.MethodGet
 		post   = http.MethodPost
 		viewer = gateway.RoleViewer
+		editor = gateway.RoleEditor
 		owner  = gateway.RoleOwner
 	)
 	return []route{
@@ -30,6 +31,11 @@ func (p *panel) routes() []route {
 		{get, "/search", viewer, p.search, 0},
 		{get, "/contacts", viewer, p.contacts, 0},
 		{get, "/companies", viewer, p.companies, 0},
+
+		{get, "/inspector", viewer, p.inspector, 0},
+		{get, "/inspector/stream", viewer, p.inspectorStream, stream},
+		{get, "/inspector/:id", viewer, p.inspection, 0},
+		{post, "/inspector/:id/replay", editor, p.postReplay, 0},
 
 		// Settings
 		{get, "/settings", viewer, p.settings, 0},

@@ -182,7 +182,7 @@ func TestSettingsInBrowser(t *testing.T) {
 	s.picture(b, "script")
 	b.click(`[data-copy="known"]`)
 	b.until(`document.getElementById('toasts').textContent.includes('Copied')`)
-	b.do(sendKeys("#f-url", s.base+"/demo/coffees/huila"))
+	b.fill("#f-url", s.base+"/demo/coffees/huila")
 	b.click(`form[data-opens] button`)
 	b.until(`document.getElementById('check').textContent.includes('It works')`)
 	s.picture(b, "script-seen")
@@ -210,7 +210,7 @@ func TestSettingsInBrowser(t *testing.T) {
 	}
 
 	b.open("/panel/settings/keys")
-	b.do(sendKeys("#f-name", "Nightly sync"))
+	b.fill("#f-name", "Nightly sync")
 	b.click(`form[action$="/token"] .primary`)
 	b.until(`document.getElementById('token')?.value.length === 64`)
 	s.picture(b, "keys")
