@@ -1,17 +1,13 @@
 package web_test
 
 import (
-	"flag"
 	"net/http"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"civgate/gateway"
 )
-
-var settingsShots = flag.String("settings-shots", "", "folder for pictures of the settings, in both themes and widths")
 
 // settingsState is the workspace of a stack as it is stored.
 func (s *stack) settingsState() gateway.Settings {
@@ -175,17 +171,17 @@ func TestSettingsInBrowser(t *testing.T) {
 	s := newStack(t)
 	b := s.as(gateway.RoleOwner).tab("/panel")
 	b.until(`document.querySelectorAll('#steps li').length === 3 && !document.querySelector('#steps .done')`)
-	s.picture(b, "first-run")
+	b.everyLook("first-run")
 
 	// The live check sees the page that it opens.
 	b.open("/panel/settings/script")
-	s.picture(b, "script")
+	b.everyLook("script")
 	b.click(`[data-copy="known"]`)
 	b.until(`document.getElementById('toasts').textContent.includes('Copied')`)
 	b.fill("#f-url", s.base+"/demo/coffees/huila")
 	b.click(`form[data-opens] button`)
 	b.until(`document.getElementById('check').textContent.includes('It works')`)
-	s.picture(b, "script-seen")
+	b.everyLook("script-seen")
 
 	for _, who := range []string{"ada@engines.test", "bob@engines.test", "c@gmail.com"} {
 		s.post(map[string]any{"apiKey": apiKey, "user_id": who, "email": who})
@@ -200,7 +196,7 @@ func TestSettingsInBrowser(t *testing.T) {
 	b.until(`document.getElementById('run').textContent.includes('Last run')`)
 	b.click(`[formaction]`)
 	b.until(`document.getElementById('preview').textContent.includes('in their company already')`)
-	s.picture(b, "companies")
+	b.everyLook("companies")
 	if !s.settingsState().Companies.AutoAssign.Enabled {
 		t.Error("auto-assign is off")
 	}
@@ -213,27 +209,11 @@ func TestSettingsInBrowser(t *testing.T) {
 	b.fill("#f-name", "Nightly sync")
 	b.click(`form[action$="/token"] .primary`)
 	b.until(`document.getElementById('token')?.value.length === 64`)
-	s.picture(b, "keys")
+	b.everyLook("keys")
 	b.open("/panel/settings/keys")
 	b.until(`!document.getElementById('token')`)
 	for _, page := range []string{"attributes", "tags", "privacy"} {
 		b.open("/panel/settings/" + page)
-		s.picture(b, page)
+		b.everyLook(page)
 	}
-}
-
-// picture takes pictures of a page in both themes and widths, if asked to.
-func (s *stack) picture(b *tab, name string) {
-	s.t.Helper()
-	if *settingsShots == "" {
-		return
-	}
-	for _, width := range []int64{1280, 390} {
-		for _, theme := range []string{"light", "dark"} {
-			b.size(width, 900)
-			b.media(scheme(theme))
-			b.picture(filepath.Join(*settingsShots, name+"-"+theme+"-"+map[int64]string{1280: "wide", 390: "narrow"}[width]+".png"))
-		}
-	}
-	b.size(1280, 800)
 }
