@@ -1,10 +1,15 @@
 package web_test
 
 import (
+	"context"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/chromedp"
 
 	"civgate/gateway"
 )
@@ -181,6 +186,11 @@ func TestSettingsInBrowser(t *testing.T) {
 	b.fill("#f-url", s.base+"/demo/coffees/huila")
 	b.click(`form[data-opens] button`)
 	b.until(`document.getElementById('check').textContent.includes('It works')`)
+	// The page that was opened is in front of this one.
+	b.do(func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, page.BringToFront, cdp.Empty{})
+		return chromedp.Void{}, err
+	})
 	b.everyLook("script-seen")
 
 	for _, who := range []string{"ada@engines.test", "bob@engines.test", "c@gmail.com"} {
@@ -212,8 +222,8 @@ func TestSettingsInBrowser(t *testing.T) {
 	b.everyLook("keys")
 	b.open("/panel/settings/keys")
 	b.until(`!document.getElementById('token')`)
-	for _, page := range []string{"attributes", "tags", "privacy"} {
-		b.open("/panel/settings/" + page)
-		b.everyLook(page)
+	for _, name := range []string{"attributes", "tags", "privacy"} {
+		b.open("/panel/settings/" + name)
+		b.everyLook(name)
 	}
 }
