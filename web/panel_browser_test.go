@@ -203,7 +203,7 @@ func TestPanelInChromium(t *testing.T) {
 		b.picture(filepath.Join(*shots, "panel-workspaces.png"))
 	}
 	b.click(`#workspaces [value="` + fmt.Sprint(int64(second)) + `"]`)
-	b.until(`document.title === 'Contacts · A second one · civgate'`)
+	b.until(`document.title === 'First steps · A second one · civgate'`)
 	b.click(`.agent`)
 	b.click(`form[action^="/panel/sign-out"] button`)
 	b.until(`location.pathname === '/panel/sign-in'`)
