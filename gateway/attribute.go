@@ -129,7 +129,9 @@ type AttributeDef struct {
 	Choices     []string
 	Multiple    bool
 	Description string
-	CreatedAt   time.Time
+	// Hidden leaves it out of profiles; it is kept and can be asked for as any other.
+	Hidden    bool
+	CreatedAt time.Time
 }
 
 // Convert returns v as a value of the attribute; see Convert. Null stays null.

@@ -169,7 +169,7 @@ type Editor struct {
 	// What is written, but not committed.
 	defs    definitions              // those before the edit, and newDefs
 	newDefs map[DefKey]*AttributeDef // of the edit
-	dropped bool                     // an attribute was
+	dropped bool                     // an attribute was, or was changed: the definitions are read anew
 	stale   []ContactID              // see affected, and staff
 	// resettled says that settings have changed.
 	resettled bool
@@ -747,8 +747,55 @@ func (e *Editor) DefineAttribute(def AttributeDef) (AttributeDef, error) {
 	e.set.newDefs[k] = &def
 	e.set.defCount[entity]++
 	e.set.changed.NewDefs = append(e.set.changed.NewDefs, def)
-	return def, nil
+	return def, e.Audit("attribute.add", "attribute", attributeSubject(&def), map[string]any{"label": def.Label, "type": def.Type.String()})
 }
+
+// attributeSubject names an attribute in the audit log.
+func attributeSubject(d *AttributeDef) string { return string(d.Entity) + "." + d.Name }
+
+// ChangeAttribute lets fn change how a custom attribute is shown, its label, description
+// and whether profiles leave it out, and returns it as it is then; nothing else of it
+// changes. Its name, by which payloads and REST know it, stays.
+func (e *Editor) ChangeAttribute(id AttributeID, fn func(d *AttributeDef)) (AttributeDef, error) {
+	if err := e.Flush(); err != nil {
+		return AttributeDef{}, err
+	}
+	l, err := e.tx.Load(e.w.ID, Refs{Defs: true})
+	if err != nil {
+		return AttributeDef{}, fmt.Errorf("load the attributes' definitions: %w", err)
+	}
+	i := slices.IndexFunc(l.Defs, func(d AttributeDef) bool { return d.ID == id })
+	if i < 0 {
+		return AttributeDef{}, notThere("attribute")
+	}
+	was, d := l.Defs[i], l.Defs[i]
+	fn(&d)
+	d.Label, d.Description = strings.TrimSpace(d.Label), strings.TrimSpace(d.Description)
+	for _, text := range []struct {
+		field, value string
+		least, most  int
+	}{{"label", d.Label, 1, MaxName}, {"description", d.Description, 0, MaxDescription}} {
+		if len(text.value) < text.least || len(text.value) > text.most || !utf8.ValidString(text.value) || hasControl(text.value) {
+			return AttributeDef{}, &Error{Code: CodeInvalid, Field: text.field, Message: fmt.Sprintf("Use %d to %d bytes, without control characters.", text.least, text.most)}
+		}
+	}
+	changes := map[string]any{}
+	changed(changes, "label", was.Label, d.Label)
+	changed(changes, "description", was.Description, d.Description)
+	changed(changes, "hidden", was.Hidden, d.Hidden)
+	if len(changes) == 0 {
+		return was, nil
+	}
+	was.Label, was.Description, was.Hidden = d.Label, d.Description, d.Hidden
+	if err := e.tx.SetAttribute(e.w.ID, was); err != nil {
+		return AttributeDef{}, fmt.Errorf("change an attribute: %w", err)
+	}
+	e.dropped = true
+	return was, e.Audit("attribute.set", "attribute", attributeSubject(&was), changes)
+}
+
+// MaxDescription is how long the description of an attribute may be, in bytes.
+const MaxDescription = 4000
 
 // DropAttribute deletes a custom attribute with its values. It is done at once, for
 // all that the workspace has, and the store takes nothing else meanwhile. A payload
@@ -777,7 +824,7 @@ func (e *Editor) DropAttribute(id AttributeID) error {
 	e.defs.dropped++
 	e.dropped = true
 	e.set = newWorkset(e.tx, e.w, e.rule, e.defs, 4)
-	return nil
+	return e.Audit("attribute.drop", "attribute", attributeSubject(&l.Defs[i]), map[string]any{"label": l.Defs[i].Label, "type": l.Defs[i].Type.String()})
 }
 
 // Attribute returns the definition of a custom attribute, and whether there is

@@ -15,6 +15,7 @@ const (
 	CodeInvalidPayload   Code = "invalid_payload"
 	CodeUnknownAPIKey    Code = "unknown_api_key"
 	CodeOriginNotAllowed Code = "origin_not_allowed"
+	CodeAddressExcluded  Code = "address_excluded"
 	CodeNotVerified      Code = "identity_not_verified"
 	CodeTooLarge         Code = "too_large"
 	CodeRateLimited      Code = "rate_limited"

@@ -56,7 +56,8 @@ type Gateway struct {
 	waiting    sync.Map // name of a shard -> wait
 	rules      sync.Map // WorkspaceID -> ruleOf, replaced whole
 	jobs       jobRunner
-	failing    sync.Map // name of a shard -> why the batch under way could not be applied when it was last tried
+	sweeps     map[WorkspaceID]sweep // Sweep's
+	failing    sync.Map              // name of a shard -> why the batch under way could not be applied when it was last tried
 }
 
 // wait is since when payloads of a shard have been waiting.

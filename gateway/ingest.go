@@ -65,7 +65,7 @@ func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batc
 	taken := 0 // bytes of the good ones
 	now, ip := g.clock(), MaskIP(r.IP)
 	for i, body := range items {
-		p, w, warnings, err := g.check(ctx, body, r.Origin)
+		p, w, warnings, err := g.check(ctx, body, r.Origin, r.IP)
 		if err != nil {
 			g.inspector.refused(w, now, Refusal{Err: err, Body: body, Origin: r.Origin})
 			if results[i].Err = asError(err); !batch {
@@ -99,7 +99,7 @@ func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batc
 
 // check parses one payload and decides whether it may come in. With an error the
 // workspace is 0 if it is not known.
-func (g *Gateway) check(ctx context.Context, body []byte, origin string) (*Payload, WorkspaceID, []Warning, error) {
+func (g *Gateway) check(ctx context.Context, body []byte, origin string, ip netip.Addr) (*Payload, WorkspaceID, []Warning, error) {
 	p, warnings, err := ParsePayload(body)
 	if err != nil {
 		return nil, 0, nil, err
@@ -108,8 +108,11 @@ func (g *Gateway) check(ctx context.Context, body []byte, origin string) (*Paylo
 	if err != nil {
 		return nil, 0, nil, err
 	}
-	if !originAllowed(w.Settings.Origins, origin) {
+	if !OriginAllowed(w.Settings.Origins, origin) {
 		return nil, w.ID, nil, &Error{Code: CodeOriginNotAllowed, Message: "this website may not send to the workspace: add its host name to the workspace's origins"}
+	}
+	if excluded(w.Settings.ExcludedAddresses, ip) {
+		return nil, w.ID, nil, &Error{Code: CodeAddressExcluded, Message: "the workspace excludes the network that this payload came from: see its excluded addresses"}
 	}
 	if g.limiter != nil {
 		if ok, after := g.limiter.Allow(ctx, "key:"+p.APIKey, 1); !ok {
@@ -180,10 +183,10 @@ func checkTypes(warnings []Warning, defs defSet, entity Entity, prefix string, i
 	return warnings
 }
 
-// originAllowed reports whether pages of origin may post. A request without an
+// OriginAllowed reports whether pages of origin may post. A request without an
 // Origin comes from a server, which can claim any: the list keeps websites
 // apart, it is no secret.
-func originAllowed(allowed []string, origin string) bool {
+func OriginAllowed(allowed []string, origin string) bool {
 	if len(allowed) == 0 || origin == "" {
 		return true
 	}
@@ -199,6 +202,20 @@ func originAllowed(allowed []string, origin string) bool {
 				return true
 			}
 		} else if host == a {
+			return true
+		}
+	}
+	return false
+}
+
+// excluded reports whether an address is in one of the networks.
+func excluded(networks []netip.Prefix, ip netip.Addr) bool {
+	if len(networks) == 0 || !ip.IsValid() {
+		return false
+	}
+	ip = ip.Unmap().WithZone("")
+	for _, n := range networks {
+		if n.Contains(ip) {
 			return true
 		}
 	}

@@ -108,6 +108,7 @@ type Tx interface {
 	AgentTx
 	ListTx
 	SegmentTx
+	SettingsTx
 
 	// InboxPosition is the Seq up to which the node's inbox is applied, 0 if it
 	// never was. It is what stays true until the transaction ends.
@@ -307,6 +308,7 @@ type Reader interface {
 	AgentReader
 	ListReader
 	SegmentReader
+	SettingsReader
 
 	// WorkspaceByKey finds the workspace that a secret names (see APIKey).
 	WorkspaceByKey(ctx context.Context, kind KeyKind, secret string) (*Workspace, error)

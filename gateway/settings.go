@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,11 +17,15 @@ import (
 //   - Settings are read, changed and written in one transaction: two who change different
 //     ones at once both succeed.
 //   - This node knows of a change at once, every other one within directoryAge.
+//   - Every change is in the audit log (workspace.settings) with what was and what is, of
+//     long lists what came and what went. That a secret is another one is said, not
+//     which.
 
 // The bounds of settings.
 const (
 	MaxWorkspaceName = 255 // bytes
 	MaxOrigins       = 1000
+	MaxNetworks      = 1000
 	MaxRetentionDays = 3650
 	maxHost          = 253 + len("*.")
 )
@@ -44,14 +49,13 @@ func (e *Editor) ChangeWorkspace(fn func(w *Workspace) error) (*Workspace, error
 	if err := checkWorkspace(w); err != nil {
 		return nil, err
 	}
+	if changes := settingsChanges(&was, w); len(changes) > 0 {
+		if err := e.Audit("workspace.settings", "workspace", strconv.FormatInt(int64(w.ID), 10), changes); err != nil {
+			return nil, err
+		}
+	}
 	if err := e.tx.SetWorkspace(w.ID, w.Name, w.Settings); err != nil {
 		return nil, fmt.Errorf("change settings: %w", err)
-	}
-	if changed := changedSettings(&was, w); len(changed) > 0 {
-		detail := map[string]any{"changed": changed, "auto_assign": w.Settings.Companies.AutoAssign.Enabled}
-		if err := e.Audit("workspace.settings", "workspace", strconv.FormatInt(int64(w.ID), 10), detail); err != nil {
-			return nil, fmt.Errorf("note a change of settings: %w", err)
-		}
 	}
 	e.resettled = true
 	return w, nil
@@ -64,31 +68,6 @@ func (g *Gateway) ChangeWorkspace(ctx context.Context, w *Workspace, author Auth
 		return err
 	})
 	return changed, err
-}
-
-// changedSettings are the paths of what differs; what is in it is not told, since lists may
-// be long and a secret is one.
-func changedSettings(a, b *Workspace) (paths []string) {
-	x, y := &a.Settings, &b.Settings
-	for _, f := range []struct {
-		path string
-		same bool
-	}{
-		{"name", a.Name == b.Name},
-		{"origins", slices.Equal(x.Origins, y.Origins)},
-		{"identity.unified_identification", x.UnifiedIdentification == y.UnifiedIdentification},
-		{"identity.verify_identity", x.VerifyIdentity == y.VerifyIdentity},
-		{"identity.secret", x.IdentitySecret == y.IdentitySecret},
-		{"companies.auto_assign.enabled", x.Companies.AutoAssign.Enabled == y.Companies.AutoAssign.Enabled},
-		{"companies.auto_assign.exclude_domains", slices.Equal(x.Companies.AutoAssign.ExcludeDomains, y.Companies.AutoAssign.ExcludeDomains)},
-		{"companies.auto_assign.own_domains", slices.Equal(x.Companies.AutoAssign.OwnDomains, y.Companies.AutoAssign.OwnDomains)},
-		{"retention_days", x.RetentionDays == y.RetentionDays},
-	} {
-		if !f.same {
-			paths = append(paths, f.path)
-		}
-	}
-	return paths
 }
 
 // checkWorkspace brings name and settings into the form in which they are kept, or says
@@ -120,6 +99,9 @@ func checkWorkspace(w *Workspace) error {
 	if a.OwnDomains, err = CleanDomainPatterns("companies.auto_assign.own_domains", a.OwnDomains); err != nil {
 		faults = append(faults, asError(err))
 	}
+	if len(s.ExcludedAddresses) > MaxNetworks {
+		fault("excluded_addresses", fmt.Sprintf("There can be no more than %d networks.", MaxNetworks))
+	}
 	if s.RetentionDays < 0 || s.RetentionDays > MaxRetentionDays {
 		fault("retention_days", fmt.Sprintf("A whole number from 0 (for ever) to %d is required.", MaxRetentionDays))
 	}
@@ -149,6 +131,109 @@ func CleanOrigins(field string, hosts []string) ([]string, error) {
 		clean = append(clean, h)
 	}
 	return clean, nil
+}
+
+// CleanNetworks reads networks and single addresses (203.0.113.7, 10.0.0.0/8,
+// 2001:db8::/32) for Settings.ExcludedAddresses, each once; empty texts are left out. What
+// is none is a CodeInvalid of the field, which names it.
+func CleanNetworks(field string, texts []string) ([]netip.Prefix, error) {
+	var clean []netip.Prefix
+	for _, text := range texts {
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		n, err := netip.ParsePrefix(text)
+		if err != nil {
+			var ip netip.Addr
+			if ip, err = netip.ParseAddr(text); err == nil {
+				ip = ip.Unmap().WithZone("")
+				n = netip.PrefixFrom(ip, ip.BitLen())
+			}
+		}
+		if err != nil || n.Addr().Is4In6() {
+			return nil, &Error{Code: CodeInvalid, Field: field, Message: fmt.Sprintf("%.80q is not an address or a network: write 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32.", text)}
+		}
+		if n = n.Masked(); !slices.Contains(clean, n) {
+			clean = append(clean, n)
+		}
+	}
+	return clean, nil
+}
+
+// fromTo is what a setting was and what it is, in the audit log.
+type fromTo struct {
+	From any `json:"from"`
+	To   any `json:"to"`
+}
+
+// cameWent is how a list has changed. What is more than maxAuditedItems is counted only.
+type cameWent struct {
+	Added   []string `json:"added,omitempty"`
+	Removed []string `json:"removed,omitempty"`
+	More    int      `json:"more,omitempty"`
+}
+
+// maxAuditedItems is how many items of a list are named in the audit log.
+const maxAuditedItems = 20
+
+// settingsChanges are what is different, by the paths of the JSON of REST.
+func settingsChanges(was, is *Workspace) map[string]any {
+	all := map[string]any{}
+	changed(all, "name", was.Name, is.Name)
+	a, b := &was.Settings, &is.Settings
+	changed(all, "identity.unified_identification", a.UnifiedIdentification, b.UnifiedIdentification)
+	changed(all, "identity.verify_identity", a.VerifyIdentity, b.VerifyIdentity)
+	if a.IdentitySecret != b.IdentitySecret {
+		all["identity.secret"] = "changed"
+	}
+	changed(all, "retention_days", a.RetentionDays, b.RetentionDays)
+	changed(all, "companies.auto_assign.enabled", a.Companies.AutoAssign.Enabled, b.Companies.AutoAssign.Enabled)
+	changedList(all, "companies.auto_assign.exclude_domains", a.Companies.AutoAssign.ExcludeDomains, b.Companies.AutoAssign.ExcludeDomains)
+	changedList(all, "companies.auto_assign.own_domains", a.Companies.AutoAssign.OwnDomains, b.Companies.AutoAssign.OwnDomains)
+	changedList(all, "origins", a.Origins, b.Origins)
+	changedList(all, "excluded_addresses", networkTexts(a.ExcludedAddresses), networkTexts(b.ExcludedAddresses))
+	return all
+}
+
+func changed[T comparable](all map[string]any, path string, was, is T) {
+	if was != is {
+		all[path] = fromTo{was, is}
+	}
+}
+
+func changedList(all map[string]any, path string, was, is []string) {
+	if slices.Equal(was, is) {
+		return
+	}
+	var c cameWent
+	note := func(to *[]string, from, other []string) {
+		known := make(map[string]struct{}, len(other))
+		for _, one := range other {
+			known[one] = struct{}{}
+		}
+		for _, one := range from {
+			if _, ok := known[one]; ok {
+				continue
+			}
+			if len(*to) == maxAuditedItems {
+				c.More++
+				continue
+			}
+			*to = append(*to, one)
+		}
+	}
+	note(&c.Added, is, was)
+	note(&c.Removed, was, is)
+	all[path] = c
+}
+
+// networkTexts are networks as they are written.
+func networkTexts(all []netip.Prefix) []string {
+	texts := make([]string, len(all))
+	for i, n := range all {
+		texts[i] = n.String()
+	}
+	return texts
 }
 
 // isOriginName reports whether browsers may send h as the host of an Origin: a name or an

@@ -149,7 +149,10 @@ func (e *Editor) AddTag(name string) (id TagID, created bool, err error) {
 	if !IsTagName(name) {
 		return 0, false, &Error{Code: CodeInvalid, Field: "name", Message: fmt.Sprintf("A name of 1 to %d bytes is required.", MaxName)}
 	}
-	return e.tx.AddTag(e.set.w, name, e.at)
+	if id, created, err = e.tx.AddTag(e.set.w, name, e.at); err == nil && created {
+		err = e.Audit("tag.add", "tag", name, nil)
+	}
+	return id, created, err
 }
 
 // tagPortion is how many contacts or companies lose a deleted tag at a time: as
@@ -190,7 +193,10 @@ func (e *Editor) DeleteTag(id TagID) error {
 			return err
 		}
 	}
-	return e.tx.DeleteTag(e.w.ID, id)
+	if err := e.tx.DeleteTag(e.w.ID, id); err != nil {
+		return err
+	}
+	return e.Audit("tag.drop", "tag", tag.Name, nil)
 }
 
 // untagContacts takes a tag out of the attributes of contacts that Untag returned.

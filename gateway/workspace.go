@@ -1,6 +1,9 @@
 package gateway
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // The ids of stored things. They are unique within a workspace and never
 // reused; a store may well make them unique overall.
@@ -36,8 +39,11 @@ type Settings struct {
 	IdentitySecret string `json:"identity_secret,omitempty"`
 	// Companies are the settings of companies.
 	Companies CompanySettings `json:"companies"`
-	// RetentionDays is after how many days without a visit a visitor (a contact without
-	// user_id and e-mail) may be deleted; 0: never.
+	// ExcludedAddresses are networks whose browsers are not heard, such as that of the
+	// own office: POST /ingest refuses what comes from them. REST is not concerned.
+	ExcludedAddresses []netip.Prefix `json:"excluded_addresses,omitempty"`
+	// RetentionDays is after how many days without a visit a visitor is deleted
+	// (Gateway.Sweep); 0: never.
 	RetentionDays int `json:"retention_days,omitempty"`
 }
 

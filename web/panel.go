@@ -49,6 +49,9 @@ type Panel struct {
 	Limiter gateway.Limiter
 	// Done is closed when the server shuts down: streams end then.
 	Done <-chan struct{}
+	// Origin is the address under which browsers reach civgate, for the snippets; "" is
+	// that of the request. ScriptPath is where the script is; default "/widget.js".
+	Origin, ScriptPath string
 }
 
 // panelPath is where the panel is. All its addresses begin with it.
@@ -63,6 +66,7 @@ const (
 // MountPanel registers the panel below /panel.
 func MountPanel(e *echo.Echo, s Panel) {
 	p := &panel{Panel: s, agents: s.Gateway.Agents(), hashing: make(chan struct{}, hashesAtOnce), watching: make(chan struct{}, inspectorStreams)}
+	p.previews = make(chan struct{}, 1)
 	p.sessions = &scs.SessionManager{
 		Lifetime:    sessionLife,
 		IdleTimeout: sessionIdle,
@@ -92,6 +96,7 @@ type panel struct {
 	sessions *scs.SessionManager
 	csrf     http.CrossOriginProtection
 	hashing  chan struct{} // holds one for each password that is being hashed
+	previews chan struct{} // holds one while a preview of auto-assign is made
 	watching chan struct{} // holds one for each stream of the inspector
 }
 

@@ -105,7 +105,7 @@ func TestWorkspaces(t *testing.T) {
 	if a := c.post(link, "password", password); a.status != http.StatusSeeOther {
 		t.Fatalf("accepting: %d\n%s", a.status, a.body)
 	}
-	if body := c.page("/panel"); !strings.Contains(body, "Contacts · Second · civgate") {
+	if body := c.page("/panel"); !strings.Contains(body, "First steps · Second · civgate") {
 		t.Errorf("not in the second workspace:\n%s", body)
 	}
 	c.page("/panel/settings/audit") // an owner there
@@ -117,7 +117,7 @@ func TestWorkspaces(t *testing.T) {
 		t.Errorf("a viewer in the first workspace: %d\n%s", a.status, a.body)
 	}
 	// The first session is in its own workspace still, and sees the new one.
-	if body := viewer.page("/panel"); !strings.Contains(body, "Contacts · Demo · civgate") || !strings.Contains(body, "Second") {
+	if body := viewer.page("/panel"); !strings.Contains(body, "First steps · Demo · civgate") || !strings.Contains(body, "Second") {
 		t.Errorf("the other session:\n%s", body)
 	}
 

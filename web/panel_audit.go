@@ -91,6 +91,13 @@ func actionWords(action string) string {
 		"key.add":            "Made a key",
 		"key.revoke":         "Revoked a key",
 		"workspace.settings": "Changed settings",
+		"settings.set":       "Changed settings",
+		"auto_assign.run":    "Ran auto-assign",
+		"attribute.add":      "Made an attribute",
+		"attribute.set":      "Changed an attribute",
+		"attribute.drop":     "Deleted an attribute",
+		"tag.add":            "Made a tag",
+		"tag.drop":           "Deleted a tag",
 		"payload.replay":     "Replayed a payload",
 	}[action]; ok {
 		return words
@@ -107,8 +114,17 @@ func detailWords(detail []byte) string {
 	var pairs []string
 	for k, v := range all {
 		text := fmt.Sprint(v)
-		switch v.(type) {
-		case map[string]any, []any:
+		switch v := v.(type) {
+		case map[string]any:
+			if from, ok := v["from"]; ok && len(v) == 2 {
+				text = fmt.Sprintf("%v → %v", orDash(from), orDash(v["to"]))
+				break
+			}
+			b, err := json.Marshal(v)
+			if err == nil {
+				text = string(b)
+			}
+		case []any:
 			b, err := json.Marshal(v)
 			if err == nil {
 				text = string(b)
@@ -120,4 +136,12 @@ func detailWords(detail []byte) string {
 	}
 	slices.Sort(pairs)
 	return strings.Join(pairs, ", ")
+}
+
+// orDash is a value, or a dash for an empty text.
+func orDash(v any) any {
+	if v == "" {
+		return "–"
+	}
+	return v
 }

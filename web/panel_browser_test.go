@@ -149,7 +149,7 @@ func TestPanelInChromium(t *testing.T) {
 	bob.shows("Use 10 characters or more")
 	bob.expectConsole("422")
 	bob.fill(`[name=password]`, password+"\r")
-	bob.until(`location.pathname === '/panel/contacts'`)
+	bob.until(`location.pathname === '/panel'`)
 	bob.shows("Bob Builder")
 
 	// Change their role, then remove them by typing who it is.
@@ -211,7 +211,7 @@ func TestPanelInChromium(t *testing.T) {
 		b.picture(filepath.Join(*shots, "panel-workspaces.png"))
 	}
 	b.click(`#workspaces [value="` + fmt.Sprint(int64(second)) + `"]`)
-	b.until(`document.title === 'Contacts · A second one · civgate'`)
+	b.until(`document.title === 'First steps · A second one · civgate'`)
 	b.click(`.agent`)
 	b.click(`form[action^="/panel/sign-out"] button`)
 	b.until(`location.pathname === '/panel/sign-in'`)

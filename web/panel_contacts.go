@@ -18,9 +18,6 @@ type contactsPage struct {
 	More    *more
 }
 
-// home leads to the first page.
-func (p *panel) home(c *call) error { return c.Redirect(http.StatusSeeOther, panelPath+"/contacts") }
-
 // contacts lists the newest contacts.
 func (p *panel) contacts(c *call) error {
 	ctx := c.Request().Context()

@@ -47,6 +47,30 @@ func (p *panel) routes() []route {
 		{post, "/settings/agents/role", owner, p.postAgentRole, 0},
 		{post, "/settings/agents/remove", owner, p.postAgentRemove, 0},
 		{get, "/settings/audit", owner, p.settingsAudit, 0},
+		{get, "/settings/companies", viewer, p.settingsCompanies, 0},
+		{post, "/settings/companies", owner, p.postCompanies, stream},
+		{post, "/settings/companies/preview", gateway.RoleEditor, p.postAssignPreview, stream},
+		{get, "/settings/companies/run", viewer, p.assignProgress, 0},
+		{post, "/settings/companies/run", owner, p.postAssignRun, 0},
+		{get, "/settings/script", viewer, p.settingsScript, 0},
+		{get, "/settings/script/seen", viewer, p.scriptSeen, 0},
+		{get, "/settings/keys", viewer, p.settingsKeys, 0},
+		{post, "/settings/keys/token", owner, p.postToken, 0},
+		{post, "/settings/keys/widget", owner, p.postWidgetKey, 0},
+		{post, "/settings/keys/revoke", owner, p.postKeyRevoke, 0},
+		{get, "/settings/attributes", viewer, p.settingsAttributes, 0},
+		{post, "/settings/attributes", gateway.RoleEditor, p.postAttribute, 0},
+		{post, "/settings/attributes/:id", gateway.RoleEditor, p.postAttributeChange, 0},
+		{post, "/settings/attributes/:id/delete", gateway.RoleEditor, p.postAttributeDelete, stream},
+		{get, "/settings/tags", viewer, p.settingsTags, 0},
+		{post, "/settings/tags", gateway.RoleEditor, p.postTag, 0},
+		{post, "/settings/tags/:id/delete", gateway.RoleEditor, p.postTagDelete, stream},
+		{get, "/settings/privacy", viewer, p.settingsPrivacy, 0},
+		{post, "/settings/privacy/identity", owner, p.postIdentity, 0},
+		{post, "/settings/privacy/origins", owner, p.postOrigins, 0},
+		{post, "/settings/privacy/excluded", owner, p.postExcluded, 0},
+		{post, "/settings/privacy/retention", owner, p.postRetention, 0},
+		{get, "/first-run", viewer, p.firstRunFragment, 0},
 	}
 }
 
@@ -72,6 +96,12 @@ var navigation = []place{
 var settingsPages = []place{
 	{Path: "/settings/agents", Label: "Agents", Icon: "agents", About: "Who may sign in, and what they may do"},
 	{Path: "/settings/audit", Label: "Audit log", Icon: "log", About: "Who changed what"},
+	{Path: "/settings/companies", Label: "Companies", Icon: "company", About: "E-mail domains assign contacts to companies"},
+	{Path: "/settings/script", Label: "Custom script", Icon: "code", About: "Setup & integrations: the snippets of your website, and whether they arrive"},
+	{Path: "/settings/attributes", Label: "Attributes", Icon: "columns", About: "What is known of contacts and companies"},
+	{Path: "/settings/tags", Label: "Tags", Icon: "tag", About: "Words that group contacts and companies"},
+	{Path: "/settings/keys", Label: "API keys & tokens", Icon: "link", About: "Widget keys and REST tokens"},
+	{Path: "/settings/privacy", Label: "Identity & privacy", Icon: "info", About: "Origins, excluded addresses, retention"},
 	{Path: "/settings/account", Label: "Your account", Icon: "key", About: "Your password"},
 }
 

@@ -191,7 +191,8 @@ func TestPanelFrame(t *testing.T) {
 	}
 	viewer := s.as(gateway.RoleViewer)
 	for path, want := range map[string]string{
-		"/panel":                "<h1>Contacts</h1>",
+		"/panel/contacts":       "<h1>Contacts</h1>",
+		"/panel":                "<h1>First steps</h1>",
 		"/panel/companies":      "<h1>Companies</h1>",
 		"/panel/search?q=comp":  "Companies",
 		"/panel/contacts?q=a/b": "viewer@acme.test",

@@ -99,6 +99,7 @@ func newStackOf(t *testing.T, d web.Demo, settings gateway.Settings) *stack {
 			t.Error(err)
 		}
 	})
+	running.Go(func() { _ = gw.RunJobs(ctx) })      // ends with ctx
 	running.Go(func() { _ = gw.RunInspector(ctx) }) // ends with ctx
 	running.Go(func() {
 		if err := gw.Run(ctx); ctx.Err() == nil {

@@ -481,7 +481,7 @@ func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handle
 	if signIns == nil { // guessing passwords is limited all the same
 		signIns = cache.NewLimiter(signInLimits, limitedNames, time.Now)
 	}
-	web.MountPanel(e, web.Panel{Read: gw.Read(), Gateway: gw, Log: a.log, Limiter: signIns, Done: a.done})
+	web.MountPanel(e, web.Panel{Read: gw.Read(), Gateway: gw, Log: a.log, Limiter: signIns, Done: a.done, Origin: a.cfg.PublicURL, ScriptPath: a.cfg.ScriptPath})
 	if a.cfg.Demo {
 		web.MountDemo(e, web.Demo{
 			Read: gw.Read(), Workspace: a.first.id, APIKey: a.first.apiKey, Changed: gw.Changed,
@@ -519,6 +519,9 @@ func (a *app) housekeep(ctx context.Context, gw *gateway.Gateway) {
 			return
 		case <-tick.C:
 			if err := gw.Forget(ctx); err != nil && ctx.Err() == nil {
+				a.log.Warn("housekeeping", zap.Error(err))
+			}
+			if err := gw.Sweep(ctx); err != nil && ctx.Err() == nil {
 				a.log.Warn("housekeeping", zap.Error(err))
 			}
 			if err := gw.Agents().Forget(ctx); err != nil && ctx.Err() == nil {

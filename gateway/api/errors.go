@@ -20,6 +20,7 @@ var statuses = map[gateway.Code]int{
 	gateway.CodeInvalidPayload:   http.StatusBadRequest,
 	gateway.CodeUnknownAPIKey:    http.StatusUnauthorized,
 	gateway.CodeOriginNotAllowed: http.StatusForbidden,
+	gateway.CodeAddressExcluded:  http.StatusForbidden,
 	gateway.CodeNotVerified:      http.StatusForbidden,
 	gateway.CodeTooLarge:         http.StatusRequestEntityTooLarge,
 	gateway.CodeRateLimited:      http.StatusTooManyRequests,

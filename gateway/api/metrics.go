@@ -35,6 +35,7 @@ var results = map[gateway.Code]string{
 	gateway.CodeInvalidPayload:   string(gateway.CodeInvalidPayload),
 	gateway.CodeUnknownAPIKey:    string(gateway.CodeUnknownAPIKey),
 	gateway.CodeOriginNotAllowed: string(gateway.CodeOriginNotAllowed),
+	gateway.CodeAddressExcluded:  string(gateway.CodeAddressExcluded),
 	gateway.CodeNotVerified:      string(gateway.CodeNotVerified),
 	gateway.CodeTooLarge:         string(gateway.CodeTooLarge),
 	gateway.CodeRateLimited:      string(gateway.CodeRateLimited),

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -57,6 +58,7 @@ type workspaceShape struct {
 	Companies     companySettings     `json:"companies"`
 	Identity      identitySettings    `json:"identity"`
 	Origins       []string            `json:"origins"`
+	Excluded      []netip.Prefix      `json:"excluded_addresses"`
 	RetentionDays int                 `json:"retention_days"`
 }
 
@@ -79,6 +81,7 @@ func shapeWorkspace(w *gateway.Workspace) workspaceShape {
 		Companies:     companySettings{assign},
 		Identity:      identitySettings{s.UnifiedIdentification, s.VerifyIdentity, s.IdentitySecret != ""},
 		Origins:       orEmpty(s.Origins),
+		Excluded:      append([]netip.Prefix{}, s.ExcludedAddresses...),
 		RetentionDays: s.RetentionDays,
 	}
 }
@@ -173,9 +176,10 @@ func (p *settingsPatch) read(body []byte) {
 }
 
 var settingsMembers = membersOf(map[string]settingReader{
-	"name":           setValue("Not a valid string.", func(w *gateway.Workspace, v string) { w.Name = v }),
-	"origins":        setValue(textNoList, func(w *gateway.Workspace, v []string) { w.Settings.Origins = v }),
-	"retention_days": setValue(textNoID, func(w *gateway.Workspace, v int) { w.Settings.RetentionDays = v }),
+	"name":               setValue("Not a valid string.", func(w *gateway.Workspace, v string) { w.Name = v }),
+	"origins":            setValue(textNoList, func(w *gateway.Workspace, v []string) { w.Settings.Origins = v }),
+	"retention_days":     setValue(textNoID, func(w *gateway.Workspace, v int) { w.Settings.RetentionDays = v }),
+	"excluded_addresses": setNetworks,
 	"identity": membersOf(map[string]settingReader{
 		"unified_identification": setValue(textNoBool, func(w *gateway.Workspace, v bool) { w.Settings.UnifiedIdentification = v }),
 		"verify_identity":        setValue(textNoBool, func(w *gateway.Workspace, v bool) { w.Settings.VerifyIdentity = v }),
@@ -231,6 +235,21 @@ func setValue[T any](problem string, set func(w *gateway.Workspace, v T)) settin
 		}
 		p.sets = append(p.sets, func(w *gateway.Workspace) { set(w, *v) })
 	}
+}
+
+// setNetworks reads networks; see gateway.CleanNetworks.
+func setNetworks(p *settingsPatch, path string, value raw) {
+	var texts []string
+	if err := json.Unmarshal(value, &texts); err != nil || texts == nil {
+		p.fault(path, textNoList)
+		return
+	}
+	networks, err := gateway.CleanNetworks(path, texts)
+	if err != nil {
+		p.fault(path, messageOf(err))
+		return
+	}
+	p.sets = append(p.sets, func(w *gateway.Workspace) { w.Settings.ExcludedAddresses = networks })
 }
 
 // assignCounts are gateway.AssignCounts as they are shown.

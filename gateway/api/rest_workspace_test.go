@@ -31,7 +31,7 @@ func (w *world) wantSettings(t *testing.T, method, path, body string, status int
 	}
 }
 
-const acmeSettings = `{"id":1,"name":"acme","created_at":"2026-11-22T10:00:00.123456Z","companies":{"auto_assign":{"enabled":false,"exclude_domains":[],"own_domains":[]}},"identity":{"unified_identification":true,"verify_identity":false,"has_secret":false},"origins":[],"retention_days":0}`
+const acmeSettings = `{"id":1,"name":"acme","created_at":"2026-11-22T10:00:00.123456Z","companies":{"auto_assign":{"enabled":false,"exclude_domains":[],"own_domains":[]}},"identity":{"unified_identification":true,"verify_identity":false,"has_secret":false},"origins":[],"excluded_addresses":[],"retention_days":0}`
 
 func TestWorkspaceSettings(t *testing.T) {
 	t.Parallel()
@@ -42,8 +42,8 @@ func TestWorkspaceSettings(t *testing.T) {
 		w.wantSettings(t, "PATCH", "", `{"companies":{"auto_assign":{"enabled":true,"exclude_domains":["*.EDU","@Rival.com"," gmail.* ","rival.com"]}}}`, 200,
 			strings.Replace(acmeSettings, `"enabled":false,"exclude_domains":[]`, `"enabled":true,"exclude_domains":["*.edu","rival.com","gmail.*"]`, 1))
 		// What is not named stays.
-		changed := `{"id":1,"name":"Acmé","created_at":"2026-11-22T10:00:00.123456Z","companies":{"auto_assign":{"enabled":true,"exclude_domains":["*.edu","rival.com","gmail.*"],"own_domains":["acme.test"]}},"identity":{"unified_identification":false,"verify_identity":false,"has_secret":false},"origins":["*.acme.test"],"retention_days":30}`
-		w.wantSettings(t, "PATCH", "", `{"name":"Acmé","companies":{"auto_assign":{"own_domains":["ACME.test"]}},"identity":{"unified_identification":false},"origins":["*.Acme.test"],"retention_days":30}`, 200, changed)
+		changed := `{"id":1,"name":"Acmé","created_at":"2026-11-22T10:00:00.123456Z","companies":{"auto_assign":{"enabled":true,"exclude_domains":["*.edu","rival.com","gmail.*"],"own_domains":["acme.test"]}},"identity":{"unified_identification":false,"verify_identity":false,"has_secret":false},"origins":["*.acme.test"],"excluded_addresses":["203.0.113.7/32","10.0.0.0/8"],"retention_days":30}`
+		w.wantSettings(t, "PATCH", "", `{"name":"Acmé","companies":{"auto_assign":{"own_domains":["ACME.test"]}},"identity":{"unified_identification":false},"origins":["*.Acme.test"],"excluded_addresses":["203.0.113.7","10.1.2.3/8",""],"retention_days":30}`, 200, changed)
 		w.wantSettings(t, "GET", "", "", 200, changed)
 
 		for _, c := range []struct{ body, want string }{
@@ -52,6 +52,8 @@ func TestWorkspaceSettings(t *testing.T) {
 			{`{"companies":{"auto_assign":{"exclude_domains":["acme.org","gmail","a*b.com"]}}}`,
 				`{"errors":{"companies.auto_assign.exclude_domains":["\"gmail\" is not a whole domain: write gmail.com, gmail.* or *.gmail; \"a*b.com\" has a * in a place where it can't be: write *.edu, acme.* or acme.com."]}}`},
 			{`{"companies":{"auto_assign":{"own_domains":"acme.org"}}}`, `{"errors":{"companies.auto_assign.own_domains":["Expected a list of strings."]}}`},
+			{`{"excluded_addresses":["10.0.0.0/40"]}`, `{"errors":{"excluded_addresses":["\"10.0.0.0/40\" is not an address or a network: write 203.0.113.7, 203.0.113.0/24 or 2001:db8::/32."]}}`},
+			{`{"excluded_addresses":null}`, `{"errors":{"excluded_addresses":["Expected a list of strings."]}}`},
 			{`{"companies":[]}`, `{"errors":{"companies":["Expected an object."]}}`},
 			{`{"identity":{"secret":"x"}}`, `{"errors":{"identity.secret":["There is no such setting, or it can't be set here."]}}`},
 			{`{"identity":{"verify_identity":true}}`, `{"errors":{"identity.verify_identity":["There is no secret yet by which an identity could be verified."]}}`},

@@ -60,7 +60,7 @@ var exportTables = []exportTable{
 	{"workspaces", exportColumns("workspace_id:i name:t settings:t contacts:i companies:i tags:i created_at:i")},
 	{"api_keys", exportColumns("workspace_id:i kind:t secret:t name:t scope:t created_at:i")},
 	{"agents", exportColumns("workspace_id:i email:t name:t password_hash:t role:t created_at:i")},
-	{"attribute_defs", exportColumns("workspace_id:i entity:t name:t id:i label:t type:t is_integer:b choices:t multiple:b description:t created_at:i")},
+	{"attribute_defs", exportColumns("workspace_id:i entity:t name:t id:i label:t type:t is_integer:b choices:t multiple:b description:t created_at:i hidden:b")},
 	{"attribute_drops", exportColumns("workspace_id:i dropped:i")},
 	{"companies", exportColumns("workspace_id:i id:i custom_id:t name:t attributes:t employees:i created_at:i updated_at:i")},
 	{"records", exportColumns("workspace_id:i id:i entity:t key:t name:t attributes:t created_at:i updated_at:i")},

@@ -181,6 +181,7 @@ func TestNoScans(t *testing.T) {
 		"Job":            func() error { _, err := r.Job(ctx, w, 1); return missing(err) },
 		"Jobs":           func() error { _, err := r.Jobs(ctx, w, rows); return err },
 		"UnfinishedJobs": func() error { _, err := r.UnfinishedJobs(ctx, rows); return err },
+		"TagUses":        func() error { _, err := r.TagUses(ctx, w, []gateway.TagID{1}, 10); return err },
 		"Quarantine":     func() error { _, err := r.Quarantine(ctx, w, rows); return err },
 	}
 	for name, call := range calls {
@@ -218,6 +219,9 @@ func TestNoScans(t *testing.T) {
 			return err
 		}
 		if _, err := tx.Tag(w, 1); err != nil {
+			return err
+		}
+		if _, _, err := tx.IdleVisitors(w, moment(1), 0, 10); err != nil {
 			return err
 		}
 		_, err := tx.Untag(w, 1, gateway.EntityContact, 10)

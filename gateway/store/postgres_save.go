@@ -85,7 +85,7 @@ var (
 	updateContacts    = strings.Replace(updateRows("contacts", contactRows), "unseen_at = u.unseen_at", "unseen_at = CASE WHEN t.unseen_at = 0 THEN 0 ELSE u.unseen_at END", 1)
 	insertCompanies   = insertRows("companies", newCompanyRows)
 	updateCompanies   = updateRows("companies", companyRows)
-	insertDefs        = insertRows("attribute_defs", "entity, name, id bigint, label, type, is_integer boolean, choices, multiple boolean, description, created_at bigint")
+	insertDefs        = insertRows("attribute_defs", "entity, name, id bigint, label, type, is_integer boolean, choices, multiple boolean, description, created_at bigint, hidden boolean")
 	insertKeys        = insertRows("visitor_keys", "contact_id bigint, created_at bigint, key")
 	moveKeys          = "UPDATE visitor_keys AS t SET contact_id = u.contact_id FROM " + given("key, contact_id bigint") + " WHERE t.workspace_id = u.workspace_id AND t.key = u.key"
 	followKeys        = "UPDATE visitor_keys AS t SET contact_id = u.winner FROM " + given("loser bigint, winner bigint") + " WHERE t.workspace_id = u.workspace_id AND t.contact_id = u.loser"
@@ -252,7 +252,8 @@ func (s *saving) defs() error {
 			column(defs, func(d *gateway.AttributeDef) string { return choicesText(d.Choices) }),
 			column(defs, func(d *gateway.AttributeDef) bool { return d.Multiple }),
 			column(defs, func(d *gateway.AttributeDef) string { return d.Description }),
-			column(defs, func(d *gateway.AttributeDef) int64 { return micros(d.CreatedAt) }))
+			column(defs, func(d *gateway.AttributeDef) int64 { return micros(d.CreatedAt) }),
+			column(defs, func(d *gateway.AttributeDef) bool { return d.Hidden }))
 	}
 	return nil
 }

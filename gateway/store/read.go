@@ -203,9 +203,9 @@ func scanWorkspaceBy(row scanner, decode func(id gateway.WorkspaceID, text strin
 // apiKeySelect reads what scanAPIKey scans.
 const apiKeySelect = `SELECT workspace_id, kind, secret, name, scope, created_at FROM api_keys`
 
-func scanAPIKey(rows *sql.Rows) (k gateway.APIKey, err error) {
+func scanAPIKey(row scanner) (k gateway.APIKey, err error) {
 	var created int64
-	err = rows.Scan(&k.WorkspaceID, &k.Kind, &k.Secret, &k.Name, &k.Scope, &created)
+	err = row.Scan(&k.WorkspaceID, &k.Kind, &k.Secret, &k.Name, &k.Scope, &created)
 	k.CreatedAt = moment(created)
 	return k, err
 }
@@ -240,13 +240,13 @@ func (r *reader) APIKeys(ctx context.Context, w gateway.WorkspaceID) (keys []gat
 }
 
 // selectDefs reads what scanDef scans. It takes the workspace.
-const selectDefs = `SELECT id, entity, name, label, type, is_integer, choices, multiple, description, created_at FROM attribute_defs WHERE workspace_id = $1`
+const selectDefs = `SELECT id, entity, name, label, type, is_integer, choices, multiple, description, created_at, hidden FROM attribute_defs WHERE workspace_id = $1`
 
 func scanDef(row scanner, w gateway.WorkspaceID) (gateway.AttributeDef, error) {
 	d := gateway.AttributeDef{WorkspaceID: w}
 	var typ, choices string
 	var created int64
-	err := row.Scan(&d.ID, &d.Entity, &d.Name, &d.Label, &typ, &d.Integer, &choices, &d.Multiple, &d.Description, &created)
+	err := row.Scan(&d.ID, &d.Entity, &d.Name, &d.Label, &typ, &d.Integer, &choices, &d.Multiple, &d.Description, &created, &d.Hidden)
 	if err == nil && choices != "" {
 		err = json.Unmarshal([]byte(choices), &d.Choices)
 	}

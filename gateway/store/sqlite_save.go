@@ -37,7 +37,7 @@ var (
 	keysTable        = newTable("visitor_keys", "", "workspace_id", "contact_id", "created_at", "key")
 	companiesTable   = newTable("companies", "", "workspace_id", "id", "custom_id", "name", "attributes", "created_at", "updated_at", "employees")
 	membershipsTable = newTable("memberships", "", "workspace_id", "contact_id", "company_id", "until", "since", "source", "is_primary", "made_by")
-	defsTable        = newTable("attribute_defs", "", "workspace_id", "entity", "name", "id", "label", "type", "is_integer", "choices", "multiple", "description", "created_at")
+	defsTable        = newTable("attribute_defs", "", "workspace_id", "entity", "name", "id", "label", "type", "is_integer", "choices", "multiple", "description", "created_at", "hidden")
 	pageViewsTable   = newTable("page_views", "", "workspace_id", "contact_id", "at", "visitor_key", "url", "path", "title", "referrer")
 	eventsTable      = newTable("events", "", "workspace_id", "contact_id", "at", "visitor_key", "kind", "name", "data")
 	eventNamesTable  = newTable("event_names", " ON CONFLICT DO NOTHING", "workspace_id", "kind", "name", "first_at")
@@ -97,6 +97,7 @@ func (t *sqliteTx) saveDefs(ws gateway.WorkspaceID, c *gateway.Changes) error {
 		s.bool(d.Multiple)
 		s.text(d.Description)
 		s.int(micros(d.CreatedAt))
+		s.bool(d.Hidden)
 	})
 }
 

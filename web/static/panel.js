@@ -237,6 +237,16 @@
     bulk.querySelectorAll('[data-selected]').forEach((one) => { one.textContent = n; });
   });
 
+  // Forms that open what is filled in beside what they do
+  document.addEventListener('submit', (e) => {
+    const name = e.target.dataset?.opens, text = name && e.target.elements[name].value.trim();
+    if (!text) return;
+    try {
+      const to = new URL(text.includes('://') ? text : 'https://' + text);
+      if (to.protocol === 'https:' || to.protocol === 'http:') window.open(to, '_blank', 'noopener');
+    } catch { /* the answer says that it is no address */ }
+  });
+
   // Inspector: a line unfolds what is known of its payload, and new lines come by
   // themselves. While the mouse or the keyboard is among them they wait.
   const fold = (link) => {
