@@ -91,6 +91,19 @@ func actionWords(action string) string {
 		"key.add":        "Made a key",
 		"key.revoke":     "Revoked a key",
 		"settings.set":   "Changed settings",
+
+		"contact.add":     "Added a contact",
+		"contact.change":  "Changed a contact",
+		"contact.delete":  "Deleted a contact",
+		"contact.tag":     "Tagged a contact",
+		"contact.list":    "Added to a list",
+		"contact.unlist":  "Took out of a list",
+		"contact.join":    "Added an employee",
+		"contact.leave":   "Removed an employee",
+		"contact.primary": "Set a primary company",
+		"contact.merge":   "Merged contacts",
+		"contact.unmerge": "Undid a merge",
+		"company.add":     "Added a company",
 	}[action]; ok {
 		return words
 	}

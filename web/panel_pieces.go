@@ -30,6 +30,8 @@ var pieces = template.FuncMap{
 	"action":       actionWords,
 	"initials":     initials,
 	"contactLabel": contactLabel,
+	"short":        short,
+	"pageName":     func(v gateway.PageView) string { return pageName(&v) },
 	"param":        func(key, value string) [2]string { return [2]string{key, value} },
 }
 

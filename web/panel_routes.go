@@ -14,6 +14,7 @@ func (p *panel) routes() []route {
 		get    = http.MethodGet
 		post   = http.MethodPost
 		viewer = gateway.RoleViewer
+		editor = gateway.RoleEditor
 		owner  = gateway.RoleOwner
 	)
 	return []route{
@@ -29,6 +30,24 @@ func (p *panel) routes() []route {
 		{get, "", viewer, p.home, 0},
 		{get, "/search", viewer, p.search, 0},
 		{get, "/contacts", viewer, p.contacts, 0},
+		{post, "/contacts", editor, p.postContact, 0},
+		{get, "/contacts/new", editor, p.newContact, 0},
+		{get, "/contacts/find", viewer, p.findContactOptions, 0},
+		{get, "/contacts/companies", viewer, p.findCompanyOptions, 0},
+		{post, "/contacts/columns", viewer, p.postColumns, ownAccount},
+		{post, "/contacts/bulk", editor, p.postBulk, 0},
+		{get, "/contacts/:id", viewer, p.contact, 0},
+		{get, "/contacts/:id/value", viewer, p.contactValue, 0},
+		{post, "/contacts/:id/value", editor, p.postContactValue, 0},
+		{post, "/contacts/:id/attributes", editor, p.postContactAttribute, 0},
+		{post, "/contacts/:id/companies", editor, p.postContactCompany, 0},
+		{post, "/contacts/:id/companies/remove", editor, p.postContactLeave, 0},
+		{post, "/contacts/:id/companies/primary", editor, p.postContactPrimary, 0},
+		{post, "/contacts/:id/lists", editor, p.postContactList, 0},
+		{get, "/contacts/:id/merge", editor, p.contactMerge, 0},
+		{post, "/contacts/:id/merge", editor, p.postContactMerge, 0},
+		{post, "/contacts/:id/undo", editor, p.postContactUndo, 0},
+		{post, "/contacts/:id/delete", editor, p.postContactDelete, 0},
 		{get, "/companies", viewer, p.companies, 0},
 
 		// Settings
