@@ -117,7 +117,7 @@ func (p *panel) contactFields(ctx context.Context, w gateway.WorkspaceID) ([]con
 	}
 	for _, d := range defs {
 		if d.Entity == gateway.EntityContact {
-			all = append(all, contactField{d.Name, short(cmp.Or(d.Label, d.Name)), d.Type, false})
+			all = append(all, contactField{d.Name, brief(cmp.Or(d.Label, d.Name)), d.Type, false})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b contactField) int {
@@ -244,7 +244,7 @@ func (t filterTerm) conditions(fields []contactField, lists []gateway.List) (whe
 		label = "List " + t.Value
 		for _, l := range lists {
 			if int64(l.ID) == id {
-				label = "List: " + short(l.Name)
+				label = "List: " + brief(l.Name)
 			}
 		}
 		return []gateway.Condition{{Field: "list", Value: gateway.IntValue(id)}}, label, nil
@@ -259,7 +259,7 @@ func (t filterTerm) conditions(fields []contactField, lists []gateway.List) (whe
 			words = "is " + second
 		}
 	}
-	label = f.Label + " " + words + " " + short(t.Value)
+	label = f.Label + " " + words + " " + brief(t.Value)
 	texts := op == gateway.OpIContains || op == gateway.OpIStartsWith || op == gateway.OpIEndsWith
 	one := func(v gateway.Value) ([]gateway.Condition, string, error) {
 		return []gateway.Condition{{Field: f.Name, Op: op, Value: v}}, label, nil
@@ -360,7 +360,7 @@ func (p *panel) contacts(c *call) error {
 	for i, t := range filter.Terms {
 		some, label, err := t.conditions(fields, lists)
 		if err != nil {
-			label = t.Field + " " + t.Op + " " + short(t.Value)
+			label = t.Field + " " + t.Op + " " + brief(t.Value)
 			if err := v.take(err); err != nil {
 				return err
 			}
@@ -429,14 +429,14 @@ func (p *panel) contacts(c *call) error {
 		v.Ops = append(v.Ops, option{o.name, o.label})
 	}
 	for _, l := range lists {
-		v.Lists = append(v.Lists, option{strconv.FormatInt(int64(l.ID), 10), short(l.Name)})
+		v.Lists = append(v.Lists, option{strconv.FormatInt(int64(l.ID), 10), brief(l.Name)})
 	}
 	tags, err := p.Read.Tags(ctx, c.Workspace.ID, 0, 100)
 	if err != nil {
 		return err
 	}
 	for _, t := range tags {
-		v.Tags = append(v.Tags, short(t.Name))
+		v.Tags = append(v.Tags, brief(t.Name))
 	}
 	v.Company = picker{ID: "filter-company", Name: "company", Label: "Company", Placeholder: "Name, id or domain", Source: panelPath + "/contacts/companies?only=1", Submit: true}
 	for _, view := range found.rows {
@@ -660,21 +660,21 @@ func numericField(f contactField) bool {
 }
 
 func listRow(v *gateway.ContactView, chosen []string, fields []contactField) contactRow {
-	row := contactRow{ID: v.ID, Href: contactHref(v.ID), Label: short(contactLabel(v))}
+	row := contactRow{ID: v.ID, Href: contactHref(v.ID), Label: brief(contactLabel(v))}
 	for _, name := range chosen {
 		var cell listCell
 		switch name {
 		case "company":
 			if len(v.Companies) > 0 {
-				cell.Text = short(cmp.Or(v.Companies[0].Name, v.Companies[0].CustomID))
+				cell.Text = brief(cmp.Or(v.Companies[0].Name, v.Companies[0].CustomID))
 				if more := len(v.Companies) - 1; more > 0 {
 					cell.Text += " +" + strconv.Itoa(more)
 				}
 			}
 		case "email":
-			cell.Text = short(v.Email)
+			cell.Text = brief(v.Email)
 		case "custom_id":
-			cell.Text = short(v.CustomID)
+			cell.Text = brief(v.CustomID)
 		case "last_seen":
 			cell.Time, cell.Numeric = when(v.LastSeen, time.Now()), true
 		case "first_seen":
@@ -688,12 +688,12 @@ func listRow(v *gateway.ContactView, chosen []string, fields []contactField) con
 		case "tags":
 			tags, _ := v.Attributes.Get("tags")
 			for _, item := range gateway.Items(tags) {
-				cell.Tags = append(cell.Tags, short(gateway.Text(item)))
+				cell.Tags = append(cell.Tags, brief(gateway.Text(item)))
 			}
 			cell.Tags = cell.Tags[:min(len(cell.Tags), 4)]
 		default:
 			f, _ := findField(fields, name)
-			cell.Text, cell.Numeric = short(shownValue(v, f)), numericField(f)
+			cell.Text, cell.Numeric = brief(shownValue(v, f)), numericField(f)
 		}
 		row.Cells = append(row.Cells, cell)
 	}
@@ -749,14 +749,14 @@ func labelOf(c *gateway.Contact) string {
 
 // companyLabel is what a company is called.
 func companyLabel(c *gateway.CompanyView) string {
-	return short(cmp.Or(strings.TrimSpace(c.Name), c.CustomID, "Company "+strconv.FormatInt(int64(c.ID), 10)))
+	return brief(cmp.Or(strings.TrimSpace(c.Name), c.CustomID, "Company "+strconv.FormatInt(int64(c.ID), 10)))
 }
 
 // maxShort is how many characters of a text a table or a heading shows.
 const maxShort = 200
 
-// short is a text that may be of any length, as far as it is shown in one line.
-func short(s string) string {
+// brief is a text that may be of any length, as far as it is shown in one line.
+func brief(s string) string {
 	if len(s) <= maxShort {
 		return s
 	}
@@ -863,7 +863,7 @@ func (p *panel) postBulk(c *call) error {
 		if !gateway.IsTagName(tag) || strings.Contains(tag, ",") {
 			return gateway.Errorf(gateway.CodeInvalid, "Write the tag that they should get: a word or a few, without commas.")
 		}
-		done = "Tagged " + who + " with " + short(tag) + "."
+		done = "Tagged " + who + " with " + brief(tag) + "."
 		each = func(e *gateway.Editor, id gateway.ContactID) error {
 			err := e.UpdateContact(id, gateway.ContactPatch{KeepTags: true, Attributes: []gateway.PayloadAttribute{{Name: "tags", Label: "tags", Value: gateway.ListValue(tag)}}})
 			if err != nil {
@@ -893,7 +893,7 @@ func (p *panel) postBulk(c *call) error {
 					return err
 				}
 				if err == nil {
-					v.Labels = append(v.Labels, short(contactLabel(view)))
+					v.Labels = append(v.Labels, brief(contactLabel(view)))
 				}
 			}
 			status := http.StatusOK

@@ -59,7 +59,7 @@ func (p *panel) renderMerge(c *call, status int, f *form, with string) error {
 		return err
 	}
 	v := mergePage{
-		form: f, Winner: winner, Loser: loser, WinnerLabel: short(contactLabel(winner)), LoserLabel: short(contactLabel(loser)),
+		form: f, Winner: winner, Loser: loser, WinnerLabel: brief(contactLabel(winner)), LoserLabel: brief(contactLabel(loser)),
 		Devices: int64(len(preview.Keys)), Href: contactHref(winner.ID), To: contactHref(winner.ID) + "/merge",
 		Swap:     contactHref(loser.ID) + "/merge?with=" + strconv.FormatInt(int64(winner.ID), 10),
 		WinnerID: strconv.FormatInt(int64(winner.ID), 10), OtherID: strconv.FormatInt(int64(loser.ID), 10),
@@ -76,7 +76,7 @@ func (p *panel) renderMerge(c *call, status int, f *form, with string) error {
 		case becomes != a:
 			how = "both"
 		}
-		v.Rows = append(v.Rows, mergeRow{label, short(a), short(b), short(becomes), how})
+		v.Rows = append(v.Rows, mergeRow{label, brief(a), brief(b), brief(becomes), how})
 	}
 	row("E-mail", winner.Email, loser.Email, made.Email)
 	row("Custom id", winner.CustomID, loser.CustomID, made.CustomID)
@@ -93,7 +93,7 @@ func (p *panel) renderMerge(c *call, status int, f *form, with string) error {
 	}
 	names := map[gateway.CompanyID]string{}
 	for _, company := range append(winner.Companies, loser.Companies...) {
-		names[company.CompanyID] = short(cmp.Or(company.Name, company.CustomID))
+		names[company.CompanyID] = brief(cmp.Or(company.Name, company.CustomID))
 	}
 	for _, m := range preview.Memberships {
 		v.Companies = append(v.Companies, names[m.CompanyID])

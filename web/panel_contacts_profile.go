@@ -259,7 +259,7 @@ func (p *panel) renderContact(c *call, status int, f *form) error {
 		return c.Redirect(http.StatusSeeOther, contactHref(view.ID)) // it became part of this one
 	}
 	w := c.Workspace.ID
-	v := contactPage{form: f, View: view, Href: contactHref(view.ID), Label: short(contactLabel(view)), Visitor: view.Anonymous(), CanEdit: c.can(gateway.RoleEditor)}
+	v := contactPage{form: f, View: view, Href: contactHref(view.ID), Label: brief(contactLabel(view)), Visitor: view.Anonymous(), CanEdit: c.can(gateway.RoleEditor)}
 	fields, err := p.contactFields(ctx, w)
 	if err != nil {
 		return err
@@ -313,7 +313,7 @@ func (p *panel) renderContact(c *call, status int, f *form) error {
 		if slices.ContainsFunc(view.Lists, func(has gateway.List) bool { return has.ID == l.ID }) {
 			v.Lists = append(v.Lists, contactListRow{l, strconv.FormatInt(int64(l.ID), 10)})
 		} else {
-			v.Addable = append(v.Addable, option{strconv.FormatInt(int64(l.ID), 10), short(l.Name)})
+			v.Addable = append(v.Addable, option{strconv.FormatInt(int64(l.ID), 10), brief(l.Name)})
 		}
 	}
 	if v.Timeline, err = p.contactTimeline(c, view.ID); err != nil {
@@ -336,7 +336,7 @@ func contactCompany(id gateway.ContactID, i int, company gateway.ContactCompany)
 	params := [][2]string{{"company", text}}
 	row := contactCompanyRow{
 		ContactCompany: company, Href: panelPath + "/companies/" + text, Star: text,
-		Label: short(cmp.Or(strings.TrimSpace(company.Name), company.CustomID, "Company "+text)),
+		Label: brief(cmp.Or(strings.TrimSpace(company.Name), company.CustomID, "Company "+text)),
 	}
 	row.Menu = menu{ID: "company-" + strconv.Itoa(i), Label: row.Label}
 	if !company.Primary {
@@ -434,7 +434,7 @@ func (p *panel) postContactValue(c *call) error {
 			if err := e.UpdateContact(view.ID, patch); err != nil {
 				return err
 			}
-			return auditContact(e, "contact.change", view.ID, map[string]any{"field": f.Name, "value": short(text)})
+			return auditContact(e, "contact.change", view.ID, map[string]any{"field": f.Name, "value": brief(text)})
 		})
 		if err := form.take(err); err != nil {
 			return err
@@ -459,7 +459,7 @@ func (p *panel) postContactValue(c *call) error {
 	}
 	cell = c.contactCell(view, f)
 	cell.Focus = true
-	return c.fragment(http.StatusOK, "contact", "cell-part", cellPart{Cell: cell, Title: short(contactLabel(view))})
+	return c.fragment(http.StatusOK, "contact", "cell-part", cellPart{Cell: cell, Title: brief(contactLabel(view))})
 }
 
 // contactAction changes the contact of the address as a form asks, and shows it again.
@@ -526,7 +526,7 @@ func (p *panel) postContactAttribute(c *call) error {
 		if err := e.UpdateContact(id, gateway.ContactPatch{Attributes: []gateway.PayloadAttribute{a}}); err != nil {
 			return "", err
 		}
-		return "", auditContact(e, "contact.change", id, map[string]any{"field": a.Name, "value": short(text)})
+		return "", auditContact(e, "contact.change", id, map[string]any{"field": a.Name, "value": brief(text)})
 	})
 }
 

@@ -51,14 +51,14 @@ type timelineEntry struct {
 	Note   string
 	Pages  []gateway.PageView // of a visit, newest first
 	Detail [][2]string        // of an event
-	Merge  *mergeEntry
+	Merge  *mergeLine
 
 	oldest time.Time
 	key    string
 }
 
-// mergeEntry is a merge in a timeline.
-type mergeEntry struct {
+// mergeLine is a merge in a timeline.
+type mergeLine struct {
 	ID       int64
 	By       string
 	UndoneAt time.Time
@@ -154,7 +154,7 @@ func (p *panel) contactTimeline(c *call, id gateway.ContactID) (t contactTimelin
 			t.Entries = append(t.Entries, eventEntry(m.event))
 		default:
 			places.merges.BeforeAt, places.merges.BeforeID = m.at, m.id
-			entry, err := p.mergeEntry(c, id, m.merge)
+			entry, err := p.mergeOf(c, id, m.merge)
 			if err != nil {
 				return t, err
 			}
@@ -216,18 +216,18 @@ func (e *timelineEntry) sumUp() {
 	}
 	if u, err := url.Parse(first.Referrer); err == nil && u.Host != "" {
 		if own, err := url.Parse(first.URL); err != nil || own.Host != u.Host {
-			e.Note = "from " + short(u.Host)
+			e.Note = "from " + brief(u.Host)
 		}
 	}
 }
 
 // pageName is what a page view is called.
 func pageName(v *gateway.PageView) string {
-	return short(cmp.Or(v.Title, v.Path, v.URL, "a page"))
+	return brief(cmp.Or(v.Title, v.Path, v.URL, "a page"))
 }
 
 func eventEntry(e *gateway.Event) timelineEntry {
-	entry := timelineEntry{Icon: "play", Title: short(e.Name), At: e.At}
+	entry := timelineEntry{Icon: "play", Title: brief(e.Name), At: e.At}
 	if e.Kind == gateway.EventProduct {
 		entry.Icon = "tag"
 	}
@@ -240,15 +240,15 @@ func eventEntry(e *gateway.Event) timelineEntry {
 		if json.Unmarshal(f.Value, &text) != nil {
 			text = string(f.Value)
 		}
-		entry.Detail = append(entry.Detail, [2]string{short(f.Name), short(text)})
+		entry.Detail = append(entry.Detail, [2]string{brief(f.Name), brief(text)})
 	}
 	return entry
 }
 
-// mergeEntry says what a merge in the history of a contact was, and whether it can be
+// mergeOf says what a merge in the history of a contact was, and whether it can be
 // undone.
-func (p *panel) mergeEntry(c *call, id gateway.ContactID, m *gateway.Merge) (timelineEntry, error) {
-	merge := &mergeEntry{ID: m.ID, By: cmp.Or(m.By, "somebody"), UndoneAt: m.UndoneAt, UndoneBy: m.UndoneBy}
+func (p *panel) mergeOf(c *call, id gateway.ContactID, m *gateway.Merge) (timelineEntry, error) {
+	merge := &mergeLine{ID: m.ID, By: cmp.Or(m.By, "somebody"), UndoneAt: m.UndoneAt, UndoneBy: m.UndoneBy}
 	entry := timelineEntry{Icon: "merge", At: m.At, Merge: merge}
 	var before struct {
 		Winner, Loser struct {
@@ -268,7 +268,7 @@ func (p *panel) mergeEntry(c *call, id gateway.ContactID, m *gateway.Merge) (tim
 		entry.Title = "Became part of %s"
 	}
 	name, _ := other.Attributes["name"].(string) // else by what comes next
-	label := short(cmp.Or(strings.TrimSpace(name), other.Email, other.CustomID, "Visitor "+other.Key[:min(6, len(other.Key))]))
+	label := brief(cmp.Or(strings.TrimSpace(name), other.Email, other.CustomID, "Visitor "+other.Key[:min(6, len(other.Key))]))
 	entry.Title = strings.Replace(entry.Title, "%s", label, 1)
 	entry.Note = ruleWords(m.Rule)
 	switch {

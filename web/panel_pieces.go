@@ -30,7 +30,7 @@ var pieces = template.FuncMap{
 	"action":       actionWords,
 	"initials":     initials,
 	"contactLabel": contactLabel,
-	"short":        short,
+	"brief":        brief,
 	"pageName":     func(v gateway.PageView) string { return pageName(&v) },
 	"param":        func(key, value string) [2]string { return [2]string{key, value} },
 }

@@ -177,14 +177,14 @@ func (p *panel) contactPicks(c *call, q string, limit int) (found picks[*gateway
 }
 
 func contactPick(v *gateway.ContactView) pick {
-	label := short(contactLabel(v))
+	label := brief(contactLabel(v))
 	one := pick{Value: strconv.FormatInt(int64(v.ID), 10), Label: label, Icon: "contact"}
 	var notes []string
 	if v.Email != "" && v.Email != label {
-		notes = append(notes, short(v.Email))
+		notes = append(notes, brief(v.Email))
 	}
 	if len(v.Companies) > 0 {
-		notes = append(notes, short(cmp.Or(v.Companies[0].Name, v.Companies[0].CustomID)))
+		notes = append(notes, brief(cmp.Or(v.Companies[0].Name, v.Companies[0].CustomID)))
 	}
 	one.Note = strings.Join(notes, " · ")
 	return one
@@ -261,7 +261,7 @@ func (p *panel) companiesOfDomain(ctx context.Context, w gateway.WorkspaceID, do
 func companyPick(v *gateway.CompanyView) pick {
 	notes := []string{count(v.EmployeesCount, "employee", "employees")}
 	if v.CustomID != "" && v.CustomID != v.Name {
-		notes = append([]string{short(v.CustomID)}, notes...)
+		notes = append([]string{brief(v.CustomID)}, notes...)
 	}
 	return pick{Value: strconv.FormatInt(int64(v.ID), 10), Label: companyLabel(v), Note: strings.Join(notes, " · "), Icon: "company"}
 }
