@@ -128,9 +128,6 @@ func (c *call) contactCell(v *gateway.ContactView, f contactField) contactCell {
 		return cell
 	case "phone_number":
 		cell.Kind, cell.Label = "tel", "Phone"
-		if cell.Value != "" {
-			cell.Link = "tel:" + cell.Value
-		}
 		return cell
 	case "status":
 		cell.Kind, cell.Options, cell.Value = "select", statusOptions, value.Raw

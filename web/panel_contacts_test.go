@@ -338,6 +338,56 @@ func TestSearch(t *testing.T) {
 	})
 }
 
+// TestContactsSearchOn: a filter that no index answers goes through all contacts, if need
+// be in several answers, and what identifies is found among all at once.
+func TestContactsSearchOn(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	viewer := s.as(gateway.RoleViewer)
+	_, at := s.person(gateway.ContactPatch{CustomID: new("first"), Email: new("first@acme.test"), Attributes: append(named("Needle First"), attribute("rare", gateway.TextValue("yes")))})
+	s.edit(func(e *gateway.Editor) error {
+		for i := range 12_000 {
+			if _, err := e.CreateContact(gateway.ContactPatch{CustomID: new(fmt.Sprint("c", i)), Attributes: named("Straw")}); err != nil {
+				return err
+			}
+			if i%1000 == 999 {
+				if err := e.Flush(); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	path, found := "/panel/contacts?f=rare:is:yes", false
+	for range 100 {
+		body := viewer.page(path)
+		if found = strings.Contains(body, at+`"`); found {
+			break
+		}
+		next := regexp.MustCompile(`href="([^"]+)">Search on`).FindStringSubmatch(body)
+		if next == nil {
+			break
+		}
+		if !strings.Contains(body, "not all have been looked at") {
+			t.Error("it isn't said that the search goes on")
+		}
+		path = strings.ReplaceAll(next[1], "&amp;", "&")
+	}
+	if !found {
+		t.Errorf("%s never found the oldest contact", path)
+	}
+	for _, q := range []string{"first", "first@acme.test"} {
+		if a := viewer.fragment("/panel/search?q=" + q); !strings.Contains(a.body, at+`"`) {
+			t.Errorf("%s: %s", q, a.body)
+		}
+	}
+	if a := viewer.fragment("/panel/search?q=Straw"); !strings.Contains(a.body, "names among the newest 10") {
+		t.Errorf("it isn't said where names are searched: %s", a.body)
+	}
+	// Pages of the list follow each other.
+	viewer.wants("/panel/contacts", "Older contacts", "!Search on")
+}
+
 // TestContactMerge merges two contacts by hand and undoes it.
 func TestContactMerge(t *testing.T) {
 	t.Parallel()
