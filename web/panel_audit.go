@@ -41,7 +41,7 @@ func (p *panel) settingsAudit(c *call) error {
 	if err != nil {
 		return err
 	}
-	v := auditPage{By: q.By, Action: q.Action, Columns: []column{{Label: "When"}, {Label: "Who"}, {Label: "What"}, {Label: "Whom or what"}, {Label: "Details"}}}
+	v := auditPage{By: q.By, Action: q.Action, Columns: []column{{Label: "When"}, {Label: "Who"}, {Label: "What"}, {Label: "Whom or what"}, {Label: "Details", Wide: true}}}
 	for _, a := range agents {
 		v.People = append(v.People, a.Email)
 	}
@@ -104,6 +104,7 @@ func actionWords(action string) string {
 		"contact.merge":   "Merged contacts",
 		"contact.unmerge": "Undid a merge",
 		"company.add":     "Added a company",
+		"payload.replay":  "Replayed a payload",
 	}[action]; ok {
 		return words
 	}

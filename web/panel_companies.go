@@ -18,7 +18,7 @@ type companiesPage struct {
 func (p *panel) companies(c *call) error {
 	ctx := c.Request().Context()
 	before, _ := strconv.ParseInt(c.QueryParam("before"), 10, 64) // else from the start
-	v := companiesPage{Columns: []column{{Label: "Name"}, {Label: "Company id"}, {Label: "Employees", Numeric: true}, {Label: "Since", Numeric: true}}}
+	v := companiesPage{Columns: []column{{Label: "Name"}, {Label: "Company id", Wide: true}, {Label: "Employees", Numeric: true}, {Label: "Since", Numeric: true}}}
 	var err error
 	if v.Rows, err = p.Read.Companies(ctx, c.Workspace.ID, gateway.CompanyID(max(before, 0)), listPage+1); err != nil {
 		return err

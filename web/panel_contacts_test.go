@@ -60,12 +60,12 @@ func (s *stack) contact(id gateway.ContactID) *gateway.ContactView {
 	return v
 }
 
-func attribute(name string, v gateway.Value) gateway.PayloadAttribute {
+func value(name string, v gateway.Value) gateway.PayloadAttribute {
 	return gateway.PayloadAttribute{Name: name, Label: name, Value: v}
 }
 
 func named(name string) []gateway.PayloadAttribute {
-	return []gateway.PayloadAttribute{attribute("name", gateway.TextValue(name))}
+	return []gateway.PayloadAttribute{value("name", gateway.TextValue(name))}
 }
 
 // mustPost sends a form that has to be carried out.
@@ -82,13 +82,13 @@ func (c *client) wants(path string, texts ...string) {
 	for _, text := range texts {
 		not := strings.HasPrefix(text, "!")
 		if strings.Contains(body, strings.TrimPrefix(text, "!")) == not {
-			c.t.Errorf("%s: %q is wrong in\n%s", path, text, main(body))
+			c.t.Errorf("%s: %q is wrong in\n%s", path, text, ownPart(body))
 		}
 	}
 }
 
-// main is the part of a page that is its own.
-func main(body string) string {
+// ownPart is the part of a page that is its own.
+func ownPart(body string) string {
 	_, body, _ = strings.Cut(body, "<main")
 	body, _, _ = strings.Cut(body, "</main>")
 	return regexp.MustCompile(`\n\s*\n+`).ReplaceAllString(body, "\n")
@@ -112,7 +112,7 @@ func TestContactCompanies(t *testing.T) {
 		editor.mustPost(at+"/companies", "q", "Initech & Sons", "company", "", "company_new", "Initech & Sons")
 		editor.mustPost(at+"/companies", "q", "globex", "company", "", "company_new", "") // is one already
 		if a := editor.post(at+"/companies", "q", "Nowhere", "company", "", "company_new", ""); a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, "Choose a company from the list") {
-			t.Errorf("a company that is not there: %d\n%s", a.status, main(a.body))
+			t.Errorf("a company that is not there: %d\n%s", a.status, ownPart(a.body))
 		}
 		v := s.contact(id)
 		got := ""
@@ -154,9 +154,9 @@ func TestContactValues(t *testing.T) {
 	s := newStack(t)
 	editor := s.as(gateway.RoleEditor)
 	s.person(gateway.ContactPatch{CustomID: new("taken"), Attributes: []gateway.PayloadAttribute{
-		attribute("seats", gateway.IntValue(1)), attribute("paying", gateway.BoolValue(true)), attribute("born", gateway.Value{Type: gateway.TypeDate, Raw: `"2001-02-03"`}),
-		attribute("likes", gateway.ListValue("a")), attribute("more", gateway.Value{Type: gateway.TypeJSON, Raw: `{"a":1}`}),
-		attribute("renewed", gateway.Value{Type: gateway.TypeDatetime, Raw: `"2026-01-02T03:04:05Z"`}),
+		value("seats", gateway.IntValue(1)), value("paying", gateway.BoolValue(true)), value("born", gateway.Value{Type: gateway.TypeDate, Raw: `"2001-02-03"`}),
+		value("likes", gateway.ListValue("a")), value("more", gateway.Value{Type: gateway.TypeJSON, Raw: `{"a":1}`}),
+		value("renewed", gateway.Value{Type: gateway.TypeDatetime, Raw: `"2026-01-02T03:04:05Z"`}),
 	}})
 	id, at := s.person(gateway.ContactPatch{CustomID: new("1"), Attributes: named("Ada")})
 	stored := func(name string) string {
@@ -201,7 +201,7 @@ func TestContactValues(t *testing.T) {
 		switch {
 		case c.refused != "":
 			if a.status != http.StatusUnprocessableEntity || !strings.Contains(a.body, c.refused) || stored(c.name) != before {
-				t.Errorf("%s = %q: %d, %s\n%s", c.name, c.value, a.status, stored(c.name), main(a.body))
+				t.Errorf("%s = %q: %d, %s\n%s", c.name, c.value, a.status, stored(c.name), ownPart(a.body))
 			}
 		case a.status != http.StatusSeeOther || stored(c.name) != c.want:
 			t.Errorf("%s = %q: %d, %s, want %s", c.name, c.value, a.status, stored(c.name), c.want)
@@ -234,7 +234,7 @@ func TestContactsList(t *testing.T) {
 		list := gateway.ListID(0)
 		for i, name := range []string{"Ada Lovelace", "Grace Hopper", "Łucja Żak"} {
 			id, _ := s.person(gateway.ContactPatch{CustomID: new(fmt.Sprint("u", i)), Email: new(fmt.Sprintf("p%d@acme.test", i)), Attributes: append(named(name),
-				attribute("seats", gateway.IntValue(int64(10*i))), attribute("tags", gateway.ListValue(fmt.Sprint("t", i), "all")))})
+				value("seats", gateway.IntValue(int64(10*i))), value("tags", gateway.ListValue(fmt.Sprint("t", i), "all")))})
 			s.edit(func(e *gateway.Editor) error {
 				if i == 0 {
 					l, err := e.CreateList(gateway.ListPatch{Name: new("Beta")})
@@ -248,7 +248,7 @@ func TestContactsList(t *testing.T) {
 				return nil
 			})
 		}
-		s.person(gateway.ContactPatch{Key: "abcdefghijkl", Attributes: []gateway.PayloadAttribute{attribute("city", gateway.TextValue("Łódź"))}})
+		s.person(gateway.ContactPatch{Key: "abcdefghijkl", Attributes: []gateway.PayloadAttribute{value("city", gateway.TextValue("Łódź"))}})
 		people := []string{"Ada Lovelace", "Grace Hopper", "Łucja Żak", "Visitor abcdef"}
 		for query, want := range map[string]string{
 			"":                                      "012",
@@ -276,7 +276,7 @@ func TestContactsList(t *testing.T) {
 			}
 			for i, name := range people {
 				if has := strings.Contains(a.body, ">"+name+"</bdi></a>"); has != strings.Contains(want, strconv.Itoa(i)) {
-					t.Errorf("%s: %s is %v\n%s", query, name, has, main(a.body))
+					t.Errorf("%s: %s is %v\n%s", query, name, has, ownPart(a.body))
 				}
 			}
 		}
@@ -319,8 +319,8 @@ func TestSearch(t *testing.T) {
 	onBothDatabases(t, func(t *testing.T, s *stack) {
 		viewer := s.as(gateway.RoleViewer)
 		_, at := s.person(gateway.ContactPatch{CustomID: new("user-77"), Email: new("ada@acme.test"), Key: "keykeykey123",
-			Attributes: append(named("Ada Lovelace"), attribute("phone_number", gateway.TextValue("+48600700800")))})
-		co := s.company(gateway.CompanyPatch{Name: new("Globex Corporation"), CustomID: new("gx-1"), Attributes: []gateway.PayloadAttribute{attribute("domains", gateway.ListValue("globex.example"))}})
+			Attributes: append(named("Ada Lovelace"), value("phone_number", gateway.TextValue("+48600700800")))})
+		co := s.company(gateway.CompanyPatch{Name: new("Globex Corporation"), CustomID: new("gx-1"), Attributes: []gateway.PayloadAttribute{value("domains", gateway.ListValue("globex.example"))}})
 		company := "/panel/companies/" + strconv.FormatInt(int64(co), 10)
 		for q, want := range map[string]string{
 			"ada": at, "ADA LOV": at, "lovel": at, "ADA@acme.test": at, "ada@ac": at, "user-77": at, "keykeykey123": at, "+48 600 700 800": at,
@@ -344,7 +344,7 @@ func TestContactsSearchOn(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	viewer := s.as(gateway.RoleViewer)
-	_, at := s.person(gateway.ContactPatch{CustomID: new("first"), Email: new("first@acme.test"), Attributes: append(named("Needle First"), attribute("rare", gateway.TextValue("yes")))})
+	_, at := s.person(gateway.ContactPatch{CustomID: new("first"), Email: new("first@acme.test"), Attributes: append(named("Needle First"), value("rare", gateway.TextValue("yes")))})
 	s.edit(func(e *gateway.Editor) error {
 		for i := range 12_000 {
 			if _, err := e.CreateContact(gateway.ContactPatch{CustomID: new(fmt.Sprint("c", i)), Attributes: named("Straw")}); err != nil {
@@ -394,7 +394,7 @@ func TestContactMerge(t *testing.T) {
 	onBothDatabases(t, func(t *testing.T, s *stack) {
 		editor := s.as(gateway.RoleEditor)
 		one, at := s.person(gateway.ContactPatch{CustomID: new("1"), Attributes: named("Ada")})
-		two, there := s.person(gateway.ContactPatch{Email: new("ada@acme.test"), Attributes: append(named("Ada L."), attribute("city", gateway.TextValue("London")))})
+		two, there := s.person(gateway.ContactPatch{Email: new("ada@acme.test"), Attributes: append(named("Ada L."), value("city", gateway.TextValue("London")))})
 		other := strconv.FormatInt(int64(two), 10)
 		editor.wants(at+"/merge?with="+other, "Filled", "London", "ada@acme.test", "Ada L.")
 		if a := editor.get(at + "/merge?with=" + strconv.FormatInt(int64(one), 10)); a.status != http.StatusUnprocessableEntity {
@@ -453,7 +453,7 @@ func TestContactTimeline(t *testing.T) {
 	seen, path := "", at
 	for range 10 {
 		body := viewer.page(path)
-		seen += main(body)
+		seen += ownPart(body)
 		more := regexp.MustCompile(`hx-get="([^"]+before[^"]+)"`).FindStringSubmatch(body)
 		if more == nil {
 			break
@@ -495,35 +495,35 @@ func TestContactViewer(t *testing.T) {
 	viewer.mustPost("/panel/contacts/columns", "column", "email")
 	viewer.wants("/panel/contacts", "Ada", "!/panel/contacts/new", `!class="tick"`)
 	for _, path := range []string{at, at + "?edit=name"} {
-		if body := main(viewer.page(path)); strings.Contains(body, `method="post"`) {
+		if body := ownPart(viewer.page(path)); strings.Contains(body, `method="post"`) {
 			t.Errorf("%s has a form:\n%s", path, body)
 		}
 	}
 }
 
-// hostile is what must stay text, whatever shows it.
-const hostile = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202eevil\u202c\"'`{{.}}"
+// hostileName is what must stay text, whatever shows it.
+const hostileName = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202eevil\u202c\"'`{{.}}"
 
-// TestContactHostile shows hostile texts in every place, in a browser that fails the test
+// TestContactHostile shows hostileName texts in every place, in a browser that fails the test
 // when anything of it runs, and edits a value there.
 func TestContactHostile(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	editor := s.as(gateway.RoleEditor)
 	long := strings.Repeat("Überlänge", 8000/11)
-	id, at := s.person(gateway.ContactPatch{CustomID: new("1"), Email: new("ada@acme.test"), Attributes: append(named(hostile+long),
-		attribute("city", gateway.TextValue(hostile)), attribute("first_name", gateway.TextValue(hostile)), attribute("website", gateway.TextValue("javascript:alert(3)")), attribute("notes", gateway.TextValue(long)),
-		attribute("tags", gateway.ListValue(hostile, "vip")), attribute("more", gateway.Value{Type: gateway.TypeJSON, Raw: `{"<script>":"</script>"}`}))})
-	company := s.company(gateway.CompanyPatch{Name: new(hostile), CustomID: new(hostile)})
-	two, _ := s.person(gateway.ContactPatch{Attributes: named(hostile)})
+	id, at := s.person(gateway.ContactPatch{CustomID: new("1"), Email: new("ada@acme.test"), Attributes: append(named(hostileName+long),
+		value("city", gateway.TextValue(hostileName)), value("first_name", gateway.TextValue(hostileName)), value("website", gateway.TextValue("javascript:alert(3)")), value("notes", gateway.TextValue(long)),
+		value("tags", gateway.ListValue(hostileName, "vip")), value("more", gateway.Value{Type: gateway.TypeJSON, Raw: `{"<script>":"</script>"}`}))})
+	company := s.company(gateway.CompanyPatch{Name: new(hostileName), CustomID: new(hostileName)})
+	two, _ := s.person(gateway.ContactPatch{Attributes: named(hostileName)})
 	s.edit(func(e *gateway.Editor) error {
-		if _, err := e.CreateList(gateway.ListPatch{Name: new(hostile)}); err != nil {
+		if _, err := e.CreateList(gateway.ListPatch{Name: new(hostileName)}); err != nil {
 			return err
 		}
-		if _, _, err := e.AddEvent(id, gateway.EventCustom, hostile, `{"<script>":"<script>alert(4)</script>"}`, e.Now()); err != nil {
+		if _, _, err := e.AddEvent(id, gateway.EventCustom, hostileName, `{"<script>":"<script>alert(4)</script>"}`, e.Now()); err != nil {
 			return err
 		}
-		if _, err := e.AddPageView(gateway.PageView{ContactID: id, URL: "https://acme.test/?q=<script>", Title: hostile, Referrer: "https://evil.test/<script>"}); err != nil {
+		if _, err := e.AddPageView(gateway.PageView{ContactID: id, URL: "https://acme.test/?q=<script>", Title: hostileName, Referrer: "https://evil.test/<script>"}); err != nil {
 			return err
 		}
 		if err := e.AddMember(company, id); err != nil {
@@ -531,7 +531,7 @@ func TestContactHostile(t *testing.T) {
 		}
 		return e.MergeContacts(id, []gateway.ContactID{two})
 	})
-	third, _ := s.person(gateway.ContactPatch{Attributes: append(named(hostile), attribute("city", gateway.TextValue(hostile)))})
+	third, _ := s.person(gateway.ContactPatch{Attributes: append(named(hostileName), value("city", gateway.TextValue(hostileName)))})
 	b := editor.tab(at)
 	look := func(name string) {
 		t.Helper()
@@ -550,7 +550,7 @@ func TestContactHostile(t *testing.T) {
 	look("contact")
 	b.open(at + "/merge?with=" + strconv.FormatInt(int64(third), 10))
 	look("merge")
-	b.open("/panel/contacts?tab=all&f=" + url.QueryEscape("city:is:"+hostile))
+	b.open("/panel/contacts?tab=all&f=" + url.QueryEscape("city:is:"+hostileName))
 	look("list")
 	b.open("/panel/search?q=" + url.QueryEscape("<script>"))
 	b.until(`document.body.textContent.includes('alert(1)')`)
@@ -582,12 +582,12 @@ func TestContactPictures(t *testing.T) {
 	co := s.company(gateway.CompanyPatch{Name: new("Globex Corporation"), CustomID: new("globex")})
 	for i, name := range []string{"Maja Nowak", "Jonas Weber", "Priya Raman", "Tom Baker", "Ines Duarte", "Kofi Mensah", "Sofia Rossi", "Liam Murphy"} {
 		s.person(gateway.ContactPatch{CustomID: new(fmt.Sprint("u-", 100+i)), Email: new(strings.ToLower(strings.ReplaceAll(name, " ", ".")) + "@globex.example"), Attributes: append(named(name),
-			attribute("plan", gateway.TextValue([]string{"pro", "team"}[i%2])), attribute("tags", gateway.ListValue("vip", "newsletter")))})
+			value("plan", gateway.TextValue([]string{"pro", "team"}[i%2])), value("tags", gateway.ListValue("vip", "newsletter")))})
 	}
 	id, at := s.person(gateway.ContactPatch{CustomID: new("u-1"), Email: new("ada@globex.example"), Key: "k3y0fth3br0ws3r", Attributes: append(named("Ada Lovelace"),
-		attribute("phone_number", gateway.TextValue("+48600700800")), attribute("plan", gateway.TextValue("enterprise")), attribute("seats", gateway.IntValue(25)), attribute("paying", gateway.BoolValue(true)),
-		attribute("city", gateway.TextValue("London")), attribute("tags", gateway.ListValue("vip", "newsletter", "beta")))})
-	two, _ := s.person(gateway.ContactPatch{Email: new("ada.l@mail.example"), Attributes: append(named("Ada L."), attribute("country", gateway.TextValue("United Kingdom")))})
+		value("phone_number", gateway.TextValue("+48600700800")), value("plan", gateway.TextValue("enterprise")), value("seats", gateway.IntValue(25)), value("paying", gateway.BoolValue(true)),
+		value("city", gateway.TextValue("London")), value("tags", gateway.ListValue("vip", "newsletter", "beta")))})
+	two, _ := s.person(gateway.ContactPatch{Email: new("ada.l@mail.example"), Attributes: append(named("Ada L."), value("country", gateway.TextValue("United Kingdom")))})
 	s.edit(func(e *gateway.Editor) error {
 		for i, title := range []string{"Home", "Pricing", "Plans compared", "Sign up"} {
 			if _, err := e.AddPageView(gateway.PageView{ContactID: id, Key: "k3y0fth3br0ws3r", URL: "https://shop.example/" + strings.ToLower(title[:4]), Title: title, Referrer: "https://search.example/", At: e.Now().Add(time.Duration(i-5) * 2 * time.Minute)}); err != nil {
@@ -625,7 +625,7 @@ func TestContactPictures(t *testing.T) {
 	if want := "Globex Corporation manual editor@acme.test; Initech manual editor@acme.test; "; got != want {
 		t.Errorf("companies: %s", got)
 	}
-	third, _ := s.person(gateway.ContactPatch{Email: new("ada.third@mail.example"), Attributes: append(named("Ada"), attribute("timezone", gateway.TextValue("Europe/London")))})
+	third, _ := s.person(gateway.ContactPatch{Email: new("ada.third@mail.example"), Attributes: append(named("Ada"), value("timezone", gateway.TextValue("Europe/London")))})
 	s.edit(func(e *gateway.Editor) error { return e.AddMember(co, third) })
 	for _, page := range []struct{ name, path, do string }{
 		{"contact", at, ""}, {"edit", at + "?edit=plan", ""}, {"list", "/panel/contacts?tab=all", ""},

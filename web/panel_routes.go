@@ -50,6 +50,11 @@ func (p *panel) routes() []route {
 		{post, "/contacts/:id/delete", editor, p.postContactDelete, 0},
 		{get, "/companies", viewer, p.companies, 0},
 
+		{get, "/inspector", viewer, p.inspector, 0},
+		{get, "/inspector/stream", viewer, p.inspectorStream, stream},
+		{get, "/inspector/:id", viewer, p.inspection, 0},
+		{post, "/inspector/:id/replay", editor, p.postReplay, 0},
+
 		// Settings
 		{get, "/settings", viewer, p.settings, 0},
 		{get, "/settings/account", viewer, p.account, 0},
