@@ -103,7 +103,6 @@ func actionWords(action string) string {
 		"contact.primary": "Set a primary company",
 		"contact.merge":   "Merged contacts",
 		"contact.unmerge": "Undid a merge",
-		"company.add":     "Added a company",
 		"payload.replay":  "Replayed a payload",
 	}[action]; ok {
 		return words

@@ -39,7 +39,9 @@ const (
 	maxTerms     = 10   // filters of a list
 	maxTerm      = 1024 // bytes of what a filter compares with
 	maxColumns   = 12   // that an agent may choose
-	maxBulk      = 200  // contacts that are changed at once
+	// narrowColumns are how many columns behind the name narrow screens have room for.
+	narrowColumns = 1
+	maxBulk       = 200 // contacts that are changed at once
 )
 
 // contactsPage is the list.
@@ -77,6 +79,7 @@ type listCell struct {
 	Time    template.HTML
 	Tags    []string
 	Numeric bool
+	Wide    bool // it is left out on narrow screens
 }
 
 type columnChoice struct {
@@ -140,8 +143,8 @@ func findField(all []contactField, name string) (contactField, bool) {
 	return all[i], true
 }
 
-// filterOps are the operators by their names in the address.
-var filterOps = []struct {
+// contactOps are the operators by their names in the address.
+var contactOps = []struct {
 	name, label string
 	op          gateway.Op
 }{
@@ -226,7 +229,7 @@ func (t filterTerm) conditions(fields []contactField, lists []gateway.List) (whe
 	refuse := func(text string) ([]gateway.Condition, string, error) {
 		return nil, "", &gateway.Error{Code: gateway.CodeInvalid, Field: "value", Message: text}
 	}
-	i := slices.IndexFunc(filterOps, func(o struct {
+	i := slices.IndexFunc(contactOps, func(o struct {
 		name, label string
 		op          gateway.Op
 	}) bool {
@@ -235,7 +238,7 @@ func (t filterTerm) conditions(fields []contactField, lists []gateway.List) (whe
 	if i < 0 || t.Value == "" {
 		return refuse("Say what to compare with.")
 	}
-	op := filterOps[i].op
+	op := contactOps[i].op
 	if t.Field == "list" {
 		id, err := strconv.ParseInt(t.Value, 10, 64)
 		if err != nil || op != gateway.OpEqual {
@@ -253,7 +256,7 @@ func (t filterTerm) conditions(fields []contactField, lists []gateway.List) (whe
 	if !ok {
 		return refuse("There is no such attribute any more.")
 	}
-	words := filterOps[i].label
+	words := contactOps[i].label
 	if first, second, two := strings.Cut(words, ", or "); two {
 		if words = first; f.Type == gateway.TypeDate || f.Type == gateway.TypeDatetime {
 			words = "is " + second
@@ -382,7 +385,7 @@ func (p *panel) contacts(c *call) error {
 		}
 		rest := filter
 		rest.Company = 0
-		v.Chips = append(v.Chips, chip{Label: "Employees of " + companyLabel(co), Href: rest.href(), Active: true, Remove: true, Icon: "company"})
+		v.Chips = append(v.Chips, chip{Label: "Employees of " + companyTitle(co), Href: rest.href(), Active: true, Remove: true, Icon: "company"})
 	}
 	v.Filtered = len(v.Chips) > 0
 	for _, tab := range []chip{{Label: "Contacts"}, {Label: "Visitors"}, {Label: "All"}} {
@@ -411,11 +414,12 @@ func (p *panel) contacts(c *call) error {
 	}
 	chosen := p.chosenColumns(c, fields)
 	v.Columns = []column{{Label: "Name"}}
-	for _, name := range chosen {
+	for i, name := range chosen {
+		wide := i >= narrowColumns
 		if name == "company" {
-			v.Columns = append(v.Columns, column{Label: "Company"})
+			v.Columns = append(v.Columns, column{Label: "Company", Wide: wide})
 		} else if f, ok := findField(fields, name); ok {
-			v.Columns = append(v.Columns, column{Label: f.Label, Numeric: numericField(f)})
+			v.Columns = append(v.Columns, column{Label: f.Label, Numeric: numericField(f), Wide: wide})
 		}
 	}
 	v.Choices = append(v.Choices, columnChoice{"company", "Company", slices.Contains(chosen, "company")})
@@ -425,7 +429,7 @@ func (p *panel) contacts(c *call) error {
 		}
 		v.Fields = append(v.Fields, option{f.Name, f.Label})
 	}
-	for _, o := range filterOps {
+	for _, o := range contactOps {
 		v.Ops = append(v.Ops, option{o.name, o.label})
 	}
 	for _, l := range lists {
@@ -543,7 +547,7 @@ func isNarrow(c gateway.Condition) bool {
 // searchEmployees is searchList among the employees of a company, who came last first.
 func (p *panel) searchEmployees(ctx context.Context, w gateway.WorkspaceID, company gateway.CompanyID, where []gateway.Condition, before string, patience time.Duration) (f foundContacts, err error) {
 	q := gateway.MemberQuery{Limit: listPage}
-	if since, id, ok := readPlace(before); ok {
+	if since, id, ok := parsePlace(before); ok {
 		q.BeforeSince, q.BeforeContact = since, gateway.ContactID(id)
 	}
 	for begin := time.Now(); ; {
@@ -571,7 +575,7 @@ func (p *panel) searchEmployees(ctx context.Context, w gateway.WorkspaceID, comp
 				return f, err
 			}
 			if f.rows = append(f.rows, view); len(f.rows) == listPage {
-				f.next = writePlace(m.Since, int64(m.ContactID))
+				f.next = formatPlace(m.Since, int64(m.ContactID))
 				return f, nil
 			}
 		}
@@ -579,18 +583,18 @@ func (p *panel) searchEmployees(ctx context.Context, w gateway.WorkspaceID, comp
 			return f, nil
 		}
 		if time.Since(begin) > patience {
-			f.next, f.stopped = writePlace(q.BeforeSince, int64(q.BeforeContact)), true
+			f.next, f.stopped = formatPlace(q.BeforeSince, int64(q.BeforeContact)), true
 			return f, nil
 		}
 	}
 }
 
-// writePlace writes where a page by time and id begins.
-func writePlace(at time.Time, id int64) string {
+// formatPlace writes where a page by time and id begins.
+func formatPlace(at time.Time, id int64) string {
 	return strconv.FormatInt(at.UnixMicro(), 10) + "." + strconv.FormatInt(id, 10)
 }
 
-func readPlace(text string) (at time.Time, id int64, ok bool) {
+func parsePlace(text string) (at time.Time, id int64, ok bool) {
 	first, second, ok := strings.Cut(text, ".")
 	micros, errAt := strconv.ParseInt(first, 10, 64)
 	id, errID := strconv.ParseInt(second, 10, 64)
@@ -661,8 +665,8 @@ func numericField(f contactField) bool {
 
 func listRow(v *gateway.ContactView, chosen []string, fields []contactField) contactRow {
 	row := contactRow{ID: v.ID, Href: contactHref(v.ID), Label: brief(contactLabel(v))}
-	for _, name := range chosen {
-		var cell listCell
+	for i, name := range chosen {
+		cell := listCell{Wide: i >= narrowColumns}
 		switch name {
 		case "company":
 			if len(v.Companies) > 0 {
@@ -747,8 +751,8 @@ func labelOf(c *gateway.Contact) string {
 	return cmp.Or(name, c.Email, c.CustomID, "Visitor "+key[:min(6, len(key))])
 }
 
-// companyLabel is what a company is called.
-func companyLabel(c *gateway.CompanyView) string {
+// companyTitle is what a company is called.
+func companyTitle(c *gateway.CompanyView) string {
 	return brief(cmp.Or(strings.TrimSpace(c.Name), c.CustomID, "Company "+strconv.FormatInt(int64(c.ID), 10)))
 }
 

@@ -364,7 +364,7 @@ func (p *panel) formerCompanies(c *call, id gateway.ContactID) (all []formerComp
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, formerCompany{panelPath + "/companies/" + strconv.FormatInt(int64(m.CompanyID), 10), companyLabel(co), m.Until})
+		all = append(all, formerCompany{panelPath + "/companies/" + strconv.FormatInt(int64(m.CompanyID), 10), companyTitle(co), m.Until})
 	}
 	return all, nil
 }

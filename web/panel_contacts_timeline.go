@@ -75,7 +75,7 @@ func readPlaces(text string) (t timelinePlaces) {
 	parts := strings.Split(text, "-")
 	for i, q := range []*gateway.HistoryQuery{&t.pages, &t.events, &t.merges} {
 		if i < len(parts) {
-			if at, id, ok := readPlace(parts[i]); ok {
+			if at, id, ok := parsePlace(parts[i]); ok {
 				q.BeforeAt, q.BeforeID = at, id
 			}
 		}
@@ -90,7 +90,7 @@ func (t *timelinePlaces) text() string {
 		if q.BeforeAt.IsZero() {
 			parts = append(parts, "0")
 		} else {
-			parts = append(parts, writePlace(q.BeforeAt, q.BeforeID))
+			parts = append(parts, formatPlace(q.BeforeAt, q.BeforeID))
 		}
 	}
 	return strings.Join(parts, "-")

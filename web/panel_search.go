@@ -263,7 +263,7 @@ func companyPick(v *gateway.CompanyView) pick {
 	if v.CustomID != "" && v.CustomID != v.Name {
 		notes = append([]string{brief(v.CustomID)}, notes...)
 	}
-	return pick{Value: strconv.FormatInt(int64(v.ID), 10), Label: companyLabel(v), Note: strings.Join(notes, " · "), Icon: "company"}
+	return pick{Value: strconv.FormatInt(int64(v.ID), 10), Label: companyTitle(v), Note: strings.Join(notes, " · "), Icon: "company"}
 }
 
 // findContactOptions answers a picker of contacts; "but" is one to leave out.
