@@ -544,14 +544,16 @@ func inferred(text string) gateway.Value {
 // postContactCompany makes a contact an employee of a company that was picked, or of a
 // new one.
 func (p *panel) postContactCompany(c *call) error {
-	var same gateway.CompanyID // what the text names, if nothing was picked
-	if q := strings.TrimSpace(c.FormValue("q")); q != "" && c.FormValue("company") == "" && c.FormValue("company_new") == "" {
+	// What the text names, if nothing was picked: a form that is sent twice makes one
+	// company.
+	var same gateway.CompanyID
+	if q := searched(cmp.Or(c.FormValue("company_new"), c.FormValue("q"))); q != "" && c.FormValue("company") == "" {
 		found, err := p.companyPicks(c, q, 5)
 		if err != nil {
 			return err
 		}
 		for _, co := range found.rows {
-			if strings.EqualFold(co.Name, q) || co.CustomID == q {
+			if strings.EqualFold(strings.TrimSpace(co.Name), q) || co.CustomID == q {
 				same = co.ID
 			}
 		}

@@ -363,4 +363,13 @@
     document.querySelectorAll('.drop[open]').forEach((box) => { if (!box.contains(e.target)) box.open = false; });
   });
   document.querySelectorAll('main [data-typed]').forEach((input) => { if (!input.closest('dialog')) typed(input); });
+
+  // A form that is sent is not sent again while its answer is awaited.
+  document.addEventListener('submit', (e) => {
+    const form = e.target;
+    if (form.method !== 'post' || e.defaultPrevented || form.hasAttribute('hx-post')) return;
+    if (form.dataset.sent) return void e.preventDefault();
+    form.dataset.sent = 'yes';
+    setTimeout(() => { delete form.dataset.sent; }, 3000);
+  });
 })();
