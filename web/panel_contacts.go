@@ -824,7 +824,8 @@ func (p *panel) postContact(c *call) error {
 	return c.redirect(contactHref(id))
 }
 
-// auditContact notes in the audit log what an edit does to a contact.
+// auditContact notes in the audit log what an edit does to a contact. The detail names
+// fields and not their values: those must go when the contact is deleted.
 func auditContact(e *gateway.Editor, action string, id gateway.ContactID, detail any) error {
 	return e.Audit(action, "contact", strconv.FormatInt(int64(id), 10), detail)
 }

@@ -431,7 +431,7 @@ func (p *panel) postContactValue(c *call) error {
 			if err := e.UpdateContact(view.ID, patch); err != nil {
 				return err
 			}
-			return auditContact(e, "contact.change", view.ID, map[string]any{"field": f.Name, "value": brief(text)})
+			return auditContact(e, "contact.change", view.ID, map[string]any{"field": f.Name})
 		})
 		if err := form.take(err); err != nil {
 			return err
@@ -523,7 +523,7 @@ func (p *panel) postContactAttribute(c *call) error {
 		if err := e.UpdateContact(id, gateway.ContactPatch{Attributes: []gateway.PayloadAttribute{a}}); err != nil {
 			return "", err
 		}
-		return "", auditContact(e, "contact.change", id, map[string]any{"field": a.Name, "value": brief(text)})
+		return "", auditContact(e, "contact.change", id, map[string]any{"field": a.Name})
 	})
 }
 
