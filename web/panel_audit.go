@@ -99,6 +99,17 @@ func actionWords(action string) string {
 		"tag.add":            "Made a tag",
 		"tag.drop":           "Deleted a tag",
 		"payload.replay":     "Replayed a payload",
+		"contact.add":        "Added a contact",
+		"contact.change":     "Changed a contact",
+		"contact.delete":     "Deleted a contact",
+		"contact.tag":        "Tagged a contact",
+		"contact.list":       "Added to a list",
+		"contact.unlist":     "Took out of a list",
+		"contact.join":       "Added an employee",
+		"contact.leave":      "Removed an employee",
+		"contact.primary":    "Set a primary company",
+		"contact.merge":      "Merged contacts",
+		"contact.unmerge":    "Undid a merge",
 	}[action]; ok {
 		return words
 	}

@@ -31,6 +31,8 @@ var pieces = template.FuncMap{
 	"action":       actionWords,
 	"initials":     initials,
 	"contactLabel": contactLabel,
+	"brief":        brief,
+	"pageName":     func(v gateway.PageView) string { return pageName(&v) },
 	"param":        func(key, value string) [2]string { return [2]string{key, value} },
 }
 

@@ -1,20 +1,42 @@
 package web
 
 import (
+	"cmp"
+	"context"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
+
+	"civgate/gateway"
 )
 
-// maxSearch is how many bytes of a search are looked at.
-const maxSearch = 200
+// This file finds contacts and companies while somebody types.
+//
+// Decisions
+//
+//   - What identifies (e-mail, phone number, ids, visitor key, a company's domain) is found
+//     among all, by index. Names, and the beginnings of addresses, are found among the newest
+//     searchNewest: an index of names would make saving a new contact a third dearer
+//     (measured on SQLite: 32 to 42 µs of CPU), and the heading of the list says so.
+
+const (
+	// maxSearch is how many bytes of a search are looked at.
+	maxSearch = 200
+	// maxFound is how many contacts, or companies, a search shows.
+	maxFound = 8
+	// searchNewest is among how many of the newest ids names are searched.
+	searchNewest = 10_000
+)
 
 // search answers the field on top of every page: what the text finds, in groups. With
 // scripts it is a list under the field, else a page.
 func (p *panel) search(c *call) error {
-	q := strings.TrimSpace(c.QueryParam("q"))
-	q = strings.ToValidUTF8(q[:min(len(q), maxSearch)], "")
+	q := searched(c.QueryParam("q"))
 	found := options{Query: q}
 	for _, group := range []func(c *call, q string) (optionGroup, error){
+		p.searchContacts,
+		p.searchCompanies,
 		p.searchPages,
 	} {
 		if q == "" {
@@ -34,6 +56,12 @@ func (p *panel) search(c *call) error {
 	return c.render(http.StatusOK, "search", "Search", found)
 }
 
+// searched is a text as far as it is looked for.
+func searched(q string) string {
+	q = strings.ReplaceAll(strings.TrimSpace(q), "\x00", "")
+	return strings.TrimSpace(strings.ToValidUTF8(q[:min(len(q), maxSearch)], ""))
+}
+
 // searchPages finds pages of the panel by their names.
 func (p *panel) searchPages(c *call, q string) (optionGroup, error) {
 	g := optionGroup{Label: "Pages"}
@@ -44,4 +72,242 @@ func (p *panel) searchPages(c *call, q string) (optionGroup, error) {
 		}
 	}
 	return g, nil
+}
+
+// searchContacts finds contacts for the field on top.
+func (p *panel) searchContacts(c *call, q string) (optionGroup, error) {
+	found, err := p.contactPicks(c, q, maxFound)
+	g := optionGroup{Label: found.label("Contacts", "contacts")}
+	for _, v := range found.rows {
+		one := contactPick(v)
+		one.Href, one.Value = contactHref(v.ID), ""
+		g.Options = append(g.Options, one)
+	}
+	return g, err
+}
+
+// searchCompanies finds companies for the field on top.
+func (p *panel) searchCompanies(c *call, q string) (optionGroup, error) {
+	found, err := p.companyPicks(c, q, maxFound)
+	g := optionGroup{Label: found.label("Companies", "companies")}
+	for _, v := range found.rows {
+		one := companyPick(v)
+		one.Href, one.Value = panelPath+"/companies/"+one.Value, ""
+		g.Options = append(g.Options, one)
+	}
+	return g, err
+}
+
+// picks is what a search found; partly says that names were not looked for among all.
+type picks[T any] struct {
+	rows   []T
+	partly bool
+}
+
+func (f picks[T]) label(title, many string) string {
+	if f.partly {
+		return title + " (names among the newest " + number(searchNewest) + " " + many + ")"
+	}
+	return title
+}
+
+// contactPicks finds contacts by what people type: an e-mail, a phone number, a custom id
+// or a visitor key, else the beginning of a name, of its parts or of an e-mail.
+func (p *panel) contactPicks(c *call, q string, limit int) (found picks[*gateway.ContactView], err error) {
+	ctx, w := c.Request().Context(), c.Workspace.ID
+	if q == "" {
+		return found, nil
+	}
+	add := func(rows []*gateway.ContactView, err error) error {
+		if gateway.IsNotFound(err) {
+			return nil
+		}
+		for _, v := range rows {
+			if len(found.rows) < limit && !slices.ContainsFunc(found.rows, func(x *gateway.ContactView) bool { return x.ID == v.ID }) {
+				found.rows = append(found.rows, v)
+			}
+		}
+		return err
+	}
+	one := func(v *gateway.ContactView, err error) error {
+		if err != nil {
+			return add(nil, err)
+		}
+		return add([]*gateway.ContactView{v}, nil)
+	}
+	if err := one(p.Read.ContactByCustomID(ctx, w, q)); err != nil {
+		return found, err
+	}
+	if err := one(p.Read.ContactByKey(ctx, w, q)); err != nil {
+		return found, err
+	}
+	if _, key, ok := gateway.NormalizeEmail(q); ok {
+		if err := add(p.Read.ContactsByEmail(ctx, w, key, limit)); err != nil || len(found.rows) > 0 {
+			return found, err
+		}
+	}
+	if phone, _, ok := gateway.NormalizePhone(q); ok {
+		if err := add(p.Read.ContactsByPhone(ctx, w, phone, limit)); err != nil || len(found.rows) > 0 {
+			return found, err
+		}
+	}
+	newest, err := p.Read.Contacts(ctx, w, 0, 1)
+	if err != nil || len(newest) == 0 {
+		return found, err
+	}
+	floor := max(0, newest[0].ID-searchNewest)
+	found.partly = floor > 0
+	where := []gateway.Condition{{Field: "id", Op: gateway.OpGreater, Value: gateway.IntValue(int64(floor))}}
+	by := func(field string, op gateway.Op, text string) error {
+		if len(found.rows) >= limit {
+			return nil
+		}
+		return add(p.Read.FindContacts(ctx, w, gateway.Query{Where: append(slices.Clip(where), gateway.Condition{Field: field, Op: op, Value: gateway.TextValue(text)}), Limit: limit}))
+	}
+	if err := by("name", gateway.OpIStartsWith, q); err != nil {
+		return found, err
+	}
+	if err := by("name", gateway.OpIContains, " "+q); err != nil { // a last name
+		return found, err
+	}
+	if strings.ContainsAny(q, " ") {
+		return found, nil
+	}
+	return found, by("email", gateway.OpIStartsWith, q)
+}
+
+func contactPick(v *gateway.ContactView) pick {
+	label := brief(contactLabel(v))
+	one := pick{Value: strconv.FormatInt(int64(v.ID), 10), Label: label, Icon: "contact"}
+	var notes []string
+	if v.Email != "" && v.Email != label {
+		notes = append(notes, brief(v.Email))
+	}
+	if len(v.Companies) > 0 {
+		notes = append(notes, brief(cmp.Or(v.Companies[0].Name, v.Companies[0].CustomID)))
+	}
+	one.Note = strings.Join(notes, " · ")
+	return one
+}
+
+// companyPicks finds companies by what people type: a company id or a domain, else the
+// beginning of a name or of one of its words.
+func (p *panel) companyPicks(c *call, q string, limit int) (found picks[*gateway.CompanyView], err error) {
+	ctx, w := c.Request().Context(), c.Workspace.ID
+	add := func(rows ...*gateway.CompanyView) {
+		for _, v := range rows {
+			if len(found.rows) < limit && !slices.ContainsFunc(found.rows, func(x *gateway.CompanyView) bool { return x.ID == v.ID }) {
+				found.rows = append(found.rows, v)
+			}
+		}
+	}
+	if q == "" {
+		found.rows, err = p.Read.Companies(ctx, w, 0, limit)
+		return found, err
+	}
+	co, err := p.Read.CompanyByCustomID(ctx, w, q)
+	switch {
+	case err == nil:
+		add(co)
+	case !gateway.IsNotFound(err):
+		return found, err
+	}
+	if domain, ok := gateway.NormalizeDomain(strings.TrimPrefix(q, "@")); ok && strings.Contains(domain, ".") {
+		if err := p.companiesOfDomain(ctx, w, domain, add); err != nil {
+			return found, err
+		}
+	}
+	newest, err := p.Read.Companies(ctx, w, 0, 1)
+	if err != nil || len(newest) == 0 {
+		return found, err
+	}
+	floor := max(0, newest[0].ID-searchNewest)
+	found.partly = floor > 0
+	where := []gateway.Condition{{Field: "id", Op: gateway.OpGreater, Value: gateway.IntValue(int64(floor))}}
+	for _, name := range []gateway.Condition{
+		{Field: "name", Op: gateway.OpIStartsWith, Value: gateway.TextValue(q)},
+		{Field: "name", Op: gateway.OpIContains, Value: gateway.TextValue(" " + q)},
+	} {
+		if len(found.rows) >= limit {
+			break
+		}
+		rows, err := p.Read.FindCompanies(ctx, w, gateway.Query{Where: append(slices.Clip(where), name), Limit: limit})
+		if err != nil {
+			return found, err
+		}
+		add(rows...)
+	}
+	return found, nil
+}
+
+func (p *panel) companiesOfDomain(ctx context.Context, w gateway.WorkspaceID, domain string, add func(...*gateway.CompanyView)) error {
+	named, err := p.Read.CompaniesByDomain(ctx, w, []string{domain})
+	if err != nil {
+		return err
+	}
+	for _, one := range named {
+		co, err := p.Read.Company(ctx, w, one.CompanyID)
+		if gateway.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		add(co)
+	}
+	return nil
+}
+
+func companyPick(v *gateway.CompanyView) pick {
+	notes := []string{count(v.EmployeesCount, "employee", "employees")}
+	if v.CustomID != "" && v.CustomID != v.Name {
+		notes = append([]string{brief(v.CustomID)}, notes...)
+	}
+	return pick{Value: strconv.FormatInt(int64(v.ID), 10), Label: companyTitle(v), Note: strings.Join(notes, " · "), Icon: "company"}
+}
+
+// findContactOptions answers a picker of contacts; "but" is one to leave out.
+func (p *panel) findContactOptions(c *call) error {
+	found, err := p.contactPicks(c, searched(c.QueryParam("q")), maxFound+1)
+	if err != nil {
+		return err
+	}
+	all := options{Query: searched(c.QueryParam("q"))}
+	g := optionGroup{Label: found.label("Contacts", "contacts")}
+	for _, v := range found.rows {
+		if one := contactPick(v); one.Value != c.QueryParam("but") {
+			g.Options = append(g.Options, one)
+		}
+	}
+	if len(g.Options) > 0 {
+		all.Groups = []optionGroup{g}
+	}
+	return c.fragment(http.StatusOK, "search", "found", all)
+}
+
+// findCompanyOptions answers a picker of companies, which may offer to create one unless
+// "only" is there.
+func (p *panel) findCompanyOptions(c *call) error {
+	q := searched(c.QueryParam("q"))
+	found, err := p.companyPicks(c, q, maxFound)
+	if err != nil {
+		return err
+	}
+	all := options{Query: q}
+	g := optionGroup{}
+	if found.partly {
+		g.Label = found.label("Companies", "companies")
+	}
+	same := false
+	for _, v := range found.rows {
+		g.Options = append(g.Options, companyPick(v))
+		same = same || strings.EqualFold(strings.TrimSpace(v.Name), q)
+	}
+	if len(g.Options) > 0 {
+		all.Groups = []optionGroup{g}
+	}
+	if q != "" && !same && c.can(gateway.RoleEditor) && !c.QueryParams().Has("only") {
+		all.Create = "Create “" + q + "”"
+	}
+	return c.fragment(http.StatusOK, "search", "found", all)
 }

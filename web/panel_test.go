@@ -167,7 +167,7 @@ func (c *client) page(path string) string {
 // tab opens a page in Chromium that is signed in like the client.
 func (c *client) tab(path string) *tab {
 	c.t.Helper()
-	b := newTab(c.t, c.base, "/panel/sign-in")
+	b := newTab(c.t, c.base, "/panel/sign-in") // it names its icon: no other is asked for
 	base, err := url.Parse(c.base)
 	if err != nil {
 		c.t.Fatal(err)

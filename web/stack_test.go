@@ -52,10 +52,16 @@ func newStackWith(t *testing.T, d web.Demo) *stack {
 // newStackOf is newStackWith for a workspace with other settings.
 func newStackOf(t *testing.T, d web.Demo, settings gateway.Settings) *stack {
 	t.Helper()
+	return newStackAt(t, d, settings, filepath.Join(t.TempDir(), "civgate.db"))
+}
+
+// newStackAt is newStackOf on the database at an address.
+func newStackAt(t *testing.T, d web.Demo, settings gateway.Settings, database string) *stack {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	dir := t.TempDir()
 	logs := zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
-	data, err := store.Open(ctx, filepath.Join(dir, "civgate.db"))
+	data, err := store.Open(ctx, database)
 	if err != nil {
 		t.Fatal(err)
 	}

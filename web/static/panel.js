@@ -360,4 +360,26 @@
       }
     }, 15000);
   }
+
+  // A value that is edited: Escape leaves it. Boxes that drop down close by Escape, and
+  // by a click elsewhere.
+  document.addEventListener('keydown', (e) => {
+    if (e.key !== 'Escape') return;
+    const cell = e.target.closest?.('.cell.editing'), box = e.target.closest?.('.drop[open]');
+    if (cell) $('[data-escape]', cell).click();
+    else if (box && !e.defaultPrevented) { box.open = false; $('summary', box).focus(); }
+  });
+  document.addEventListener('click', (e) => {
+    document.querySelectorAll('.drop[open]').forEach((box) => { if (!box.contains(e.target)) box.open = false; });
+  });
+  document.querySelectorAll('main [data-typed]').forEach((input) => { if (!input.closest('dialog')) typed(input); });
+
+  // A form that is sent is not sent again while its answer is awaited.
+  document.addEventListener('submit', (e) => {
+    const form = e.target;
+    if (form.method !== 'post' || e.defaultPrevented || form.hasAttribute('hx-post')) return;
+    if (form.dataset.sent) return void e.preventDefault();
+    form.dataset.sent = 'yes';
+    setTimeout(() => { delete form.dataset.sent; }, 3000);
+  });
 })();
