@@ -91,6 +91,13 @@ func actionWords(action string) string {
 		"key.add":        "Made a key",
 		"key.revoke":     "Revoked a key",
 		"settings.set":   "Changed settings",
+
+		"company.add":     "Added a company",
+		"company.change":  "Changed a company",
+		"company.delete":  "Deleted a company",
+		"company.join":    "Added an employee",
+		"company.leave":   "Removed an employee",
+		"company.primary": "Set a primary company",
 	}[action]; ok {
 		return words
 	}

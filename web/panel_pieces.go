@@ -30,6 +30,7 @@ var pieces = template.FuncMap{
 	"action":       actionWords,
 	"initials":     initials,
 	"contactLabel": contactLabel,
+	"len64":        func(v []gateway.PageView) int64 { return int64(len(v)) },
 	"param":        func(key, value string) [2]string { return [2]string{key, value} },
 }
 

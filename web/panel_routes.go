@@ -14,6 +14,7 @@ func (p *panel) routes() []route {
 		get    = http.MethodGet
 		post   = http.MethodPost
 		viewer = gateway.RoleViewer
+		editor = gateway.RoleEditor
 		owner  = gateway.RoleOwner
 	)
 	return []route{
@@ -30,6 +31,16 @@ func (p *panel) routes() []route {
 		{get, "/search", viewer, p.search, 0},
 		{get, "/contacts", viewer, p.contacts, 0},
 		{get, "/companies", viewer, p.companies, 0},
+		{get, "/companies/new", editor, p.newCompany, 0},
+		{post, "/companies/new", editor, p.postNewCompany, 0},
+		{get, "/companies/:id", viewer, p.company, 0},
+		{get, "/companies/:id/value", editor, p.companyValue, 0},
+		{post, "/companies/:id/value", editor, p.postCompanyValue, 0},
+		{get, "/companies/:id/people", editor, p.companyPeople, 0},
+		{post, "/companies/:id/employees", editor, p.postEmployee, 0},
+		{post, "/companies/:id/employees/remove", editor, p.postEmployeeRemove, 0},
+		{post, "/companies/:id/employees/primary", editor, p.postEmployeePrimary, 0},
+		{post, "/companies/:id/delete", editor, p.postCompanyDelete, 0},
 
 		// Settings
 		{get, "/settings", viewer, p.settings, 0},

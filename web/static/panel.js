@@ -227,4 +227,17 @@
     bulk.hidden = n === 0;
     bulk.querySelectorAll('[data-selected]').forEach((one) => { one.textContent = n; });
   });
+
+  // A value that is edited: Escape leaves it. Boxes that drop down close by Escape, and
+  // by a click elsewhere.
+  document.addEventListener('keydown', (e) => {
+    if (e.key !== 'Escape') return;
+    const cell = e.target.closest?.('.cell.editing'), box = e.target.closest?.('.drop[open]');
+    if (cell) $('[data-escape]', cell).click();
+    else if (box && !e.defaultPrevented) { box.open = false; $('summary', box).focus(); }
+  });
+  document.addEventListener('click', (e) => {
+    document.querySelectorAll('.drop[open]').forEach((box) => { if (!box.contains(e.target)) box.open = false; });
+  });
+  document.querySelectorAll('main [data-typed]').forEach((input) => { if (!input.closest('dialog')) typed(input); });
 })();
