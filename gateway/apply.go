@@ -169,6 +169,7 @@ func (s *shard) applyApart(ctx context.Context, entries []*Entry, cause error) e
 		if err == nil {
 			s.inbox.Applied(e.Seq)
 			g.announce()
+			g.setAside(e)
 			return nil
 		}
 		g.log.Error("setting a payload aside", zap.Int64("seq", e.Seq), zap.Error(err))
@@ -197,6 +198,7 @@ type outcome struct {
 	gone    map[WorkspaceID][]ContactID
 	oldDefs map[WorkspaceID]definitions
 	newDefs map[WorkspaceID]map[DefKey]*AttributeDef
+	seen    map[WorkspaceID]*observation
 }
 
 // Apply applies entries, which follow each other in the inbox, in one
@@ -223,6 +225,10 @@ func (s *shard) apply(ctx context.Context, entries []*Entry) (err error) {
 	if err != nil {
 		return err
 	}
+	for i := range groups {
+		gr := &groups[i]
+		gr.sample = g.inspector.sample(gr.workspace.ID, len(gr.entries))
+	}
 	last := entries[len(entries)-1].Seq
 	start := time.Now()
 	var out outcome
@@ -231,6 +237,7 @@ func (s *shard) apply(ctx context.Context, entries []*Entry) (err error) {
 			gone:    make(map[WorkspaceID][]ContactID),
 			oldDefs: make(map[WorkspaceID]definitions),
 			newDefs: make(map[WorkspaceID]map[DefKey]*AttributeDef),
+			seen:    make(map[WorkspaceID]*observation, len(groups)),
 		}
 		// A commit whose answer was lost may have gone through all the same.
 		done, err := tx.InboxPosition(s.name)
@@ -257,6 +264,9 @@ func (s *shard) apply(ctx context.Context, entries []*Entry) (err error) {
 	}
 	s.inbox.Applied(last)
 	g.announce()
+	for w, o := range out.seen {
+		g.inspector.applied(w, o.notes, o.others)
+	}
 	g.observe.Applied(len(entries), time.Since(start), g.now().Sub(entries[0].At))
 	return nil
 }
@@ -282,12 +292,13 @@ func (g *Gateway) distrust(ctx context.Context, err error, groups []group, out *
 type group struct {
 	workspace *Workspace
 	entries   []*Entry
+	sample    int // how many of them the inspector notes
 }
 
 // after is the part of a group behind seq.
 func (gr *group) after(seq int64) *group {
 	n, _ := slices.BinarySearchFunc(gr.entries, seq+1, func(e *Entry, seq int64) int { return cmp.Compare(e.Seq, seq) })
-	return &group{workspace: gr.workspace, entries: gr.entries[n:]}
+	return &group{workspace: gr.workspace, entries: gr.entries[n:], sample: gr.sample}
 }
 
 // group parses what came back from disk and splits the batch by workspace, in
@@ -322,9 +333,14 @@ func (g *Gateway) group(ctx context.Context, entries []*Entry) ([]group, error) 
 // applyGroup applies one workspace's part of a batch inside tx.
 func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome) error {
 	w := gr.workspace.ID
-	entries, err := claim(tx, gr)
-	if err != nil || len(entries) == 0 {
+	entries, repeats, err := claim(tx, gr)
+	if err != nil {
 		return err
+	}
+	seen := observe(gr.sample, entries, repeats)
+	out.seen[w] = seen
+	if len(entries) == 0 {
+		return nil
 	}
 	defs, err := g.attributeDefs(ctx, w)
 	if err != nil {
@@ -383,8 +399,13 @@ func (g *Gateway) applyGroup(ctx context.Context, tx Tx, gr *group, out *outcome
 	for i, e := range entries {
 		if known[i] != 0 {
 			ws.addHistory(known[i], e)
-		} else if contacts[i], err = ws.apply(e); err != nil {
-			return fmt.Errorf("apply payload %d: %w", e.Seq, err)
+			seen.unchanged(i, e, known[i])
+		} else {
+			ws.trace = seen.trace(i)
+			if contacts[i], err = ws.apply(e); err != nil {
+				return fmt.Errorf("apply payload %d: %w", e.Seq, err)
+			}
+			seen.applied(ws.trace, e, contacts[i])
 		}
 		if p := products[i]; p != nil && (known[i] != 0 || contacts[i] != nil) {
 			if err := ws.applyProduct(p, e.At); err != nil {
@@ -452,14 +473,15 @@ func (g *Gateway) defsStillNew(tx Tx, w WorkspaceID, fresh map[DefKey]*Attribute
 
 // claim takes out the messages that have been applied before, or twice in this
 // batch: the same id has no second effect.
-func claim(tx Tx, gr *group) ([]*Entry, error) {
-	entries := make([]*Entry, 0, len(gr.entries))
+func claim(tx Tx, gr *group) (entries, repeated []*Entry, err error) {
+	entries = make([]*Entry, 0, len(gr.entries))
 	ids := make([]MessageID, 0, len(gr.entries))
 	seen := make(map[MessageID]struct{}, len(gr.entries))
 	for _, e := range gr.entries {
 		id := e.Payload.Message
 		if id != (MessageID{}) {
 			if _, twice := seen[id]; twice {
+				repeated = append(repeated, e)
 				continue
 			}
 			seen[id] = struct{}{}
@@ -468,22 +490,24 @@ func claim(tx Tx, gr *group) ([]*Entry, error) {
 		entries = append(entries, e)
 	}
 	if len(ids) == 0 {
-		return entries, nil
+		return entries, repeated, nil
 	}
 	repeats, err := tx.ClaimMessages(gr.workspace.ID, ids, gr.entries[len(gr.entries)-1].At)
 	if err != nil {
-		return nil, fmt.Errorf("claim %d messages: %w", len(ids), err)
+		return nil, nil, fmt.Errorf("claim %d messages: %w", len(ids), err)
 	}
 	if len(repeats) == 0 {
-		return entries, nil
+		return entries, repeated, nil
 	}
 	kept := entries[:0]
 	for _, e := range entries {
-		if !repeats[e.Payload.Message] {
+		if repeats[e.Payload.Message] {
+			repeated = append(repeated, e)
+		} else {
 			kept = append(kept, e)
 		}
 	}
-	return kept, nil
+	return kept, repeated, nil
 }
 
 // lookUp finds the payloads that say nothing new, and returns their contacts; 0

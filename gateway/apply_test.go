@@ -62,7 +62,7 @@ func newRigWith(t testing.TB, cacheSize int, s gateway.Settings, log *zap.Logger
 	})
 	r := &rig{t: t, store: st, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	r.g = gateway.New(gateway.Config{
-		Store: st, Inbox: in, Cache: cache.New(cacheSize), Log: log,
+		Store: st, Inbox: in, Cache: cache.New(cacheSize), Log: log, Inspect: true,
 		Now: func() time.Time { return r.now },
 	})
 	r.w, err = st.CreateWorkspace(ctx, gateway.Workspace{Name: "test", CreatedAt: r.now, Settings: s},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strconv"
 )
 
 // This file owns auto-assign over the contacts that are there already: what it would do,
@@ -294,6 +295,9 @@ func (e *Editor) StartAssign() (Job, error) {
 	if j.ID, err = e.tx.AddJob(j); err != nil {
 		return Job{}, err
 	}
+	if err := e.Audit("auto_assign.run", "job", strconv.FormatInt(int64(j.ID), 10), map[string]any{"contacts": total}); err != nil {
+		return Job{}, fmt.Errorf("note a run of auto-assign: %w", err)
+	}
 	e.started = append(e.started, j)
 	return j, nil
 }
@@ -374,6 +378,9 @@ func (g *Gateway) stepAssign(ctx context.Context, id WorkspaceID, job JobID) (do
 		return tx.SetJob(*j)
 	})
 	if err != nil {
+		if CodeOf(err) == CodeConflict {
+			g.defs.Delete(id) // what is in the way is newer than what is known here
+		}
 		return false, fmt.Errorf("a step of auto-assign: %w", err)
 	}
 	if changed {

@@ -17,6 +17,17 @@ func benchPayload(i int) string {
 		rigKey, i, i, i/10, i, i%50, i%1000000, i/10, i/10, uuid.Must(uuid.NewV7()), i)
 }
 
+// inspect runs the inspector until the function that it returns is called.
+func (r *rig) inspect() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = r.g.RunInspector(ctx) // ends with ctx
+	}()
+	return func() { cancel(); <-done }
+}
+
 // BenchmarkApply is the second half of the way: parsed payloads to committed
 // state, in batches as they come under load. It reports a payload, not a batch.
 func BenchmarkApply(b *testing.B) {
@@ -28,6 +39,7 @@ func BenchmarkApply(b *testing.B) {
 		}
 		b.Run(name, func(b *testing.B) {
 			r := newRigWith(b, 100_000, gateway.DefaultSettings(), zap.NewNop())
+			defer r.inspect()()
 			const people = 20_000
 			for from := 0; from < people; from += batch {
 				entries := make([]*gateway.Entry, batch)
@@ -65,6 +77,7 @@ func BenchmarkApply(b *testing.B) {
 // share the synced writes of the inbox.
 func BenchmarkAccept(b *testing.B) {
 	r := newRigWith(b, 100_000, gateway.DefaultSettings(), zap.NewNop())
+	defer r.inspect()()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

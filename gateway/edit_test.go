@@ -55,7 +55,7 @@ func newNode(t *testing.T, database string, c gateway.Cache, w gateway.Workspace
 	})
 	r := &rig{t: t, store: st, w: w, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	r.g = gateway.New(gateway.Config{
-		Store: st, Inbox: in, Cache: c, Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)), Node: t.TempDir(),
+		Store: st, Inbox: in, Cache: c, Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)), Node: t.TempDir(), Inspect: true,
 		Now: func() time.Time { return r.now },
 	})
 	if w == 0 {

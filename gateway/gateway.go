@@ -25,6 +25,8 @@ type Config struct {
 	Limiter Limiter
 	// Observer counts; nil: nobody does.
 	Observer Observer
+	// Inspect has what becomes of payloads noted, for RunInspector to write.
+	Inspect bool
 	// Node names this process's inbox in the store. Default "local".
 	Node string
 	// Now is the clock; default time.Now. Times are stored in UTC with
@@ -50,6 +52,7 @@ type Gateway struct {
 	applying   sync.Mutex // held while a batch is applied: one at a time
 	defs       sync.Map   // WorkspaceID -> definitions, replaced whole
 	applied    atomic.Pointer[chan struct{}]
+	inspector  inspector
 	waiting    sync.Map // name of a shard -> wait
 	rules      sync.Map // WorkspaceID -> ruleOf, replaced whole
 	jobs       jobRunner
@@ -82,6 +85,7 @@ func New(c Config) *Gateway {
 		g.observe = nobody{}
 	}
 	g.workspaces.gateway = g
+	g.inspector.init(c.Inspect)
 	g.jobs.wake = make(chan struct{}, 1)
 	ch := make(chan struct{})
 	g.applied.Store(&ch)

@@ -57,6 +57,7 @@ func (g *Gateway) Accept(ctx context.Context, r Request) (results []Result, batc
 func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batch bool, err error) {
 	items, batch, err := SplitBatch(r.Body)
 	if err != nil {
+		g.Refused(Refusal{Err: err, Body: r.Body, Origin: r.Origin})
 		return nil, batch, err
 	}
 	results = make([]Result, len(items))
@@ -66,6 +67,7 @@ func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batc
 	for i, body := range items {
 		p, w, warnings, err := g.check(ctx, body, r.Origin)
 		if err != nil {
+			g.inspector.refused(w, now, Refusal{Err: err, Body: body, Origin: r.Origin})
 			if results[i].Err = asError(err); !batch {
 				return nil, false, results[i].Err
 			}
@@ -73,7 +75,9 @@ func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batc
 		}
 		results[i].Warnings = warnings
 		taken += len(body)
-		entries = append(entries, &Entry{At: now, WorkspaceID: w, IP: ip, Body: body, Payload: p})
+		e := &Entry{At: now, WorkspaceID: w, IP: ip, Body: body, Payload: p}
+		e.setWarnings(warnings)
+		entries = append(entries, e)
 	}
 	if len(entries) == 0 {
 		return results, batch, nil
@@ -85,12 +89,16 @@ func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batc
 		}
 	}
 	if err := g.intake.Append(ctx, entries...); err != nil {
+		for _, e := range entries {
+			g.inspector.refused(e.WorkspaceID, now, Refusal{Err: err, Body: e.Body, Origin: r.Origin})
+		}
 		return results, batch, err
 	}
 	return results, batch, nil
 }
 
-// check parses one payload and decides whether it may come in.
+// check parses one payload and decides whether it may come in. With an error the
+// workspace is 0 if it is not known.
 func (g *Gateway) check(ctx context.Context, body []byte, origin string) (*Payload, WorkspaceID, []Warning, error) {
 	p, warnings, err := ParsePayload(body)
 	if err != nil {
@@ -101,24 +109,31 @@ func (g *Gateway) check(ctx context.Context, body []byte, origin string) (*Paylo
 		return nil, 0, nil, err
 	}
 	if !originAllowed(w.Settings.Origins, origin) {
-		return nil, 0, nil, &Error{Code: CodeOriginNotAllowed, Message: "this website may not send to the workspace: add its host name to the workspace's origins"}
+		return nil, w.ID, nil, &Error{Code: CodeOriginNotAllowed, Message: "this website may not send to the workspace: add its host name to the workspace's origins"}
 	}
 	if g.limiter != nil {
 		if ok, after := g.limiter.Allow(ctx, "key:"+p.APIKey, 1); !ok {
-			return nil, 0, nil, &Error{Code: CodeRateLimited, Message: "too many payloads for this apiKey; slow down", RetryAfter: after}
+			return nil, w.ID, nil, &Error{Code: CodeRateLimited, Message: "too many payloads for this apiKey; slow down", RetryAfter: after}
 		}
 	}
 	if w.Settings.VerifyIdentity && !verified(w.Settings.IdentitySecret, p) {
-		return nil, 0, nil, &Error{Code: CodeNotVerified, Field: "user_hash", Message: "the workspace wants proof of identity: send user_hash, the hex HMAC-SHA256 of user_id (else of email) made on your server with the workspace's identity secret"}
+		return nil, w.ID, nil, &Error{Code: CodeNotVerified, Field: "user_hash", Message: "the workspace wants proof of identity: send user_hash, the hex HMAC-SHA256 of user_id (else of email) made on your server with the workspace's identity secret"}
 	}
-	defs, err := g.attributeDefs(ctx, w.ID)
-	if err == nil { // else the types are checked when it is applied
-		warnings = checkTypes(warnings, defs.set, EntityContact, "", p.Attributes)
-		for i := range p.Companies {
-			warnings = checkTypes(warnings, defs.set, EntityCompany, "company.", p.Companies[i].Attributes)
-		}
+	return p, w.ID, g.checkAttributes(ctx, w.ID, p, warnings), nil
+}
+
+// checkAttributes warns about attributes that don't fit the workspace's types. What
+// can't be read of those is checked when it is applied.
+func (g *Gateway) checkAttributes(ctx context.Context, w WorkspaceID, p *Payload, warnings []Warning) []Warning {
+	defs, err := g.attributeDefs(ctx, w)
+	if err != nil {
+		return warnings
 	}
-	return p, w.ID, warnings, nil
+	warnings = checkTypes(warnings, defs.set, EntityContact, "", p.Attributes)
+	for i := range p.Companies {
+		warnings = checkTypes(warnings, defs.set, EntityCompany, "company.", p.Companies[i].Attributes)
+	}
+	return warnings
 }
 
 // checkTypes warns about custom attributes whose values don't fit the type

@@ -17,6 +17,16 @@ type Entry struct {
 	// Payload is the parsed body when it is at hand; nil after it was read back
 	// from disk.
 	Payload *Payload
+	// Warnings are what was said of the payload when it was accepted; nil if that is
+	// not at hand, as after it was read back.
+	Warnings []Warning
+}
+
+// setWarnings says that the warnings are known.
+func (e *Entry) setWarnings(warnings []Warning) {
+	if e.Warnings = warnings; warnings == nil {
+		e.Warnings = []Warning{}
+	}
 }
 
 // Intake takes accepted payloads in, durably. Its methods may be called from
@@ -142,6 +152,10 @@ type Tx interface {
 	// MoveHistory makes page views and events of one contact those of another, as far as
 	// one of the visitor keys brought them and they happened at since or later.
 	MoveHistory(w WorkspaceID, from, to ContactID, keys []string, since time.Time) error
+	// AddInspections adds to what the inspector shows of the workspace, in this order,
+	// gives each the next id, and keeps the newest of all. Of a contact that is not
+	// there (any more) it keeps only that there was one (InspectionDetail.Deleted).
+	AddInspections(w WorkspaceID, all []*Inspection, keep int) error
 	// DropEndedMemberships deletes ended memberships: of the pair of each with its
 	// Since the one that ended last. What is not there is left out.
 	DropEndedMemberships(w WorkspaceID, all []Membership) error
@@ -349,6 +363,11 @@ type Reader interface {
 	// that key; none for an empty one.
 	ContactsByEmailPrefix(ctx context.Context, w WorkspaceID, prefix string, limit int) ([]*ContactView, error)
 
+	// Inspections of a workspace, newest first; CodeNotFound for a contact that is not
+	// there. Those of workspace 0 are nobody's.
+	Inspections(ctx context.Context, w WorkspaceID, q InspectionQuery) ([]InspectionView, error)
+	// Inspection returns one of them.
+	Inspection(ctx context.Context, w WorkspaceID, id int64) (*InspectionView, error)
 	// Tags lists the tags of a workspace, newest first; before is as for Contacts.
 	Tags(ctx context.Context, w WorkspaceID, before TagID, limit int) ([]Tag, error)
 	Tag(ctx context.Context, w WorkspaceID, id TagID) (Tag, error)

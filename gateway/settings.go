@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -36,6 +37,7 @@ func (e *Editor) ChangeWorkspace(fn func(w *Workspace) error) (*Workspace, error
 	if err != nil {
 		return nil, err
 	}
+	was := *w
 	if err := fn(w); err != nil {
 		return nil, err
 	}
@@ -44,6 +46,12 @@ func (e *Editor) ChangeWorkspace(fn func(w *Workspace) error) (*Workspace, error
 	}
 	if err := e.tx.SetWorkspace(w.ID, w.Name, w.Settings); err != nil {
 		return nil, fmt.Errorf("change settings: %w", err)
+	}
+	if changed := changedSettings(&was, w); len(changed) > 0 {
+		detail := map[string]any{"changed": changed, "auto_assign": w.Settings.Companies.AutoAssign.Enabled}
+		if err := e.Audit("workspace.settings", "workspace", strconv.FormatInt(int64(w.ID), 10), detail); err != nil {
+			return nil, fmt.Errorf("note a change of settings: %w", err)
+		}
 	}
 	e.resettled = true
 	return w, nil
@@ -56,6 +64,31 @@ func (g *Gateway) ChangeWorkspace(ctx context.Context, w *Workspace, author Auth
 		return err
 	})
 	return changed, err
+}
+
+// changedSettings are the paths of what differs; what is in it is not told, since lists may
+// be long and a secret is one.
+func changedSettings(a, b *Workspace) (paths []string) {
+	x, y := &a.Settings, &b.Settings
+	for _, f := range []struct {
+		path string
+		same bool
+	}{
+		{"name", a.Name == b.Name},
+		{"origins", slices.Equal(x.Origins, y.Origins)},
+		{"identity.unified_identification", x.UnifiedIdentification == y.UnifiedIdentification},
+		{"identity.verify_identity", x.VerifyIdentity == y.VerifyIdentity},
+		{"identity.secret", x.IdentitySecret == y.IdentitySecret},
+		{"companies.auto_assign.enabled", x.Companies.AutoAssign.Enabled == y.Companies.AutoAssign.Enabled},
+		{"companies.auto_assign.exclude_domains", slices.Equal(x.Companies.AutoAssign.ExcludeDomains, y.Companies.AutoAssign.ExcludeDomains)},
+		{"companies.auto_assign.own_domains", slices.Equal(x.Companies.AutoAssign.OwnDomains, y.Companies.AutoAssign.OwnDomains)},
+		{"retention_days", x.RetentionDays == y.RetentionDays},
+	} {
+		if !f.same {
+			paths = append(paths, f.path)
+		}
+	}
+	return paths
 }
 
 // checkWorkspace brings name and settings into the form in which they are kept, or says

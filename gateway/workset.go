@@ -52,6 +52,7 @@ type workset struct {
 	built    []*companyState
 	moved    []*keyState
 	keyless  []ContactID // lost their last key
+	trace    *trace      // of the payload that is being applied; nil as a rule
 }
 
 type contactState struct {
@@ -296,6 +297,9 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 		cs = ws.contacts[d.Contact.ID]
 		changed = d.Merge || d.SetCustomID
 	}
+	if ws.trace != nil {
+		ws.trace.begin(d, cur, cs, p.Key)
+	}
 	if d.Merge {
 		if err := ws.merge(cur, cs, d.Rule, string(SourceWidget), e.At); err != nil {
 			return nil, err
@@ -340,6 +344,9 @@ func (ws *workset) apply(e *Entry) (*Contact, error) {
 			cs.c.LastIP = e.IP
 		}
 		ws.touch(cs)
+	}
+	if ws.trace != nil {
+		ws.trace.end(ws, cs, attached)
 	}
 	ws.addHistory(cs.c.ID, e)
 	return cs.c, nil
@@ -598,6 +605,11 @@ func (ws *workset) applyCompanies(cs *contactState, p *Payload, at time.Time) (c
 			}
 			co = ws.newCompany(&Company{ID: CompanyID(id), WorkspaceID: ws.w, CustomID: cp.CustomID, Name: cp.Name, CreatedAt: at, UpdatedAt: at})
 			changed = true
+			if ws.trace != nil {
+				ws.trace.company(co, true)
+			}
+		} else if ws.trace != nil {
+			ws.trace.company(co, false)
 		}
 		dirty, err := ws.setAttributes(EntityCompany, &co.c.Attributes, cp.Attributes, at)
 		if err != nil {

@@ -137,14 +137,26 @@ func (b *tab) click(selector string) {
 	b.do(chromedp.Click(selector, chromedp.NodeVisible))
 }
 
-// until waits for an expression to become true.
+// until waits for an expression to become true, here or on a page that the tab goes to.
 func (b *tab) until(expression string) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(20*time.Millisecond))); err != nil {
-		b.t.Fatalf("%s never came true: %v\nThe right side reads:\n%s", expression, err, eval[string](b, `document.getElementById('know').innerText`))
+	var err error
+	for {
+		_, err = chromedp.Run(ctx, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(20*time.Millisecond)))
+		if err == nil || ctx.Err() != nil || !leftPage(err) {
+			break
+		}
 	}
+	if err != nil {
+		b.t.Fatalf("%s never came true: %v\nThe page reads:\n%s", expression, err, eval[string](b, `(document.getElementById('know') ?? document.body).innerText`))
+	}
+}
+
+// leftPage reports whether something was asked of a page that the tab has left.
+func leftPage(err error) bool {
+	return strings.Contains(err.Error(), "navigated or closed") || strings.Contains(err.Error(), "context was destroyed") || strings.Contains(err.Error(), "context with specified id")
 }
 
 // knows waits until the card shows all texts.

@@ -62,7 +62,7 @@ const (
 
 // MountPanel registers the panel below /panel.
 func MountPanel(e *echo.Echo, s Panel) {
-	p := &panel{Panel: s, agents: s.Gateway.Agents(), hashing: make(chan struct{}, hashesAtOnce)}
+	p := &panel{Panel: s, agents: s.Gateway.Agents(), hashing: make(chan struct{}, hashesAtOnce), watching: make(chan struct{}, inspectorStreams)}
 	p.sessions = &scs.SessionManager{
 		Lifetime:    sessionLife,
 		IdleTimeout: sessionIdle,
@@ -92,6 +92,7 @@ type panel struct {
 	sessions *scs.SessionManager
 	csrf     http.CrossOriginProtection
 	hashing  chan struct{} // holds one for each password that is being hashed
+	watching chan struct{} // holds one for each stream of the inspector
 }
 
 // route is one address of the panel.

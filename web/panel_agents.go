@@ -45,7 +45,7 @@ func (p *panel) settingsAgents(c *call) error {
 func (p *panel) renderAgents(c *call, status int, v agentsPage) error {
 	ctx := c.Request().Context()
 	v.Roles = roleOptions
-	v.Columns = []column{{Label: "Name"}, {Label: "E-mail"}, {Label: "Role"}, {Label: "Since", Numeric: true}}
+	v.Columns = []column{{Label: "Name"}, {Label: "E-mail"}, {Label: "Role"}, {Label: "Since", Numeric: true, Wide: true}}
 	if c.can(gateway.RoleOwner) {
 		v.Columns = append(v.Columns, column{Label: "Actions", Hidden: true})
 	}

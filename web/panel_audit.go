@@ -41,7 +41,7 @@ func (p *panel) settingsAudit(c *call) error {
 	if err != nil {
 		return err
 	}
-	v := auditPage{By: q.By, Action: q.Action, Columns: []column{{Label: "When"}, {Label: "Who"}, {Label: "What"}, {Label: "Whom or what"}, {Label: "Details"}}}
+	v := auditPage{By: q.By, Action: q.Action, Columns: []column{{Label: "When"}, {Label: "Who"}, {Label: "What"}, {Label: "Whom or what"}, {Label: "Details", Wide: true}}}
 	for _, a := range agents {
 		v.People = append(v.People, a.Email)
 	}
@@ -91,6 +91,7 @@ func actionWords(action string) string {
 		"key.add":        "Made a key",
 		"key.revoke":     "Revoked a key",
 		"settings.set":   "Changed settings",
+		"payload.replay": "Replayed a payload",
 
 		"company.add":     "Added a company",
 		"company.change":  "Changed a company",

@@ -153,7 +153,7 @@ func (p *panel) companies(c *call) error {
 		return err
 	}
 	f := readCompanyFilter(c.QueryParams())
-	v := companiesPage{form: &form{}, Query: f.q, Columns: []column{{Label: "Name"}, {Label: "Company id"}, {Label: "Domains"}, {Label: "Employees", Numeric: true}, {Label: "Tags"}, {Label: "Last change", Numeric: true}}}
+	v := companiesPage{form: &form{}, Query: f.q, Columns: []column{{Label: "Name"}, {Label: "Company id", Wide: true}, {Label: "Domains", Wide: true}, {Label: "Employees", Numeric: true}, {Label: "Tags", Wide: true}, {Label: "Last change", Numeric: true}}}
 	if c.QueryParam("field") != "" {
 		return c.Redirect(http.StatusSeeOther, f.href(0)) // the filter's form: to the address that can be kept
 	}

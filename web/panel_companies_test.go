@@ -326,26 +326,26 @@ func TestCompanyTimeline(t *testing.T) {
 	}
 }
 
-// hostile is what nobody should have in their data.
-const hostile = `<script>alert(1)</script>"'><img src=x onerror=alert(2)> ` + "\u202e\u2066" + ` {{.}} =1+1`
+// hostileText is what nobody should have in their data.
+const hostileText = `<script>alert(1)</script>"'><img src=x onerror=alert(2)> ` + "\u202e\u2066" + ` {{.}} =1+1`
 
 // TestCompaniesInBrowser adds employees and edits a value as people do, among data that
 // means harm.
 func TestCompaniesInBrowser(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
-	id := s.company(hostile+strings.Repeat("W", 8<<10), map[string]gateway.Value{"description": gateway.TextValue(hostile), "tags": gateway.ListValue("<b>vip</b>", hostile[:60]), hostile: gateway.TextValue(hostile),
-		"note": gateway.TextValue(hostile), "domains": gateway.ListValue("evil.com")})
-	mallory := s.person(hostile, "mallory@evil.test")
+	id := s.company(hostileText+strings.Repeat("W", 8<<10), map[string]gateway.Value{"description": gateway.TextValue(hostileText), "tags": gateway.ListValue("<b>vip</b>", hostileText[:60]), hostileText: gateway.TextValue(hostileText),
+		"note": gateway.TextValue(hostileText), "domains": gateway.ListValue("evil.com")})
+	mallory := s.person(hostileText, "mallory@evil.test")
 	s.person("Grace Hopper", "grace@acme.test")
 	s.edit(func(e *gateway.Editor) error {
 		if err := e.AddMember(id, mallory); err != nil {
 			return err
 		}
-		if _, _, err := e.AddEvent(mallory, gateway.EventCustom, hostile, `{"x":"<script>alert(3)</script>"}`, time.Time{}); err != nil {
+		if _, _, err := e.AddEvent(mallory, gateway.EventCustom, hostileText, `{"x":"<script>alert(3)</script>"}`, time.Time{}); err != nil {
 			return err
 		}
-		_, err := e.AddPageView(gateway.PageView{ContactID: mallory, URL: "https://evil.test/?q=<script>", Title: hostile})
+		_, err := e.AddPageView(gateway.PageView{ContactID: mallory, URL: "https://evil.test/?q=<script>", Title: hostileText})
 		return err
 	})
 	acme := s.company("Acme Manufacturing", map[string]gateway.Value{"tags": gateway.ListValue("vip", "renewal"), "domains": gateway.ListValue("acme.com", "acme.co.uk"), "city": gateway.TextValue("Poznań"), "size": gateway.TextValue("51-200"), "plan": gateway.TextValue("pro")})
@@ -415,7 +415,7 @@ func TestCompaniesInBrowser(t *testing.T) {
 		for _, width := range []int64{1280, 390} {
 			b.size(width, 800)
 			for name, path := range map[string]string{"list": "/panel/companies", "timeline": companyPath(acme), "employees": companyPath(acme) + "?tab=employees",
-				"attributes": companyPath(acme) + "?tab=attributes", "edit": companyPath(acme) + "/value?name=domains", "hostile": companyPath(id) + "?tab=employees", "new": "/panel/companies/new"} {
+				"attributes": companyPath(acme) + "?tab=attributes", "edit": companyPath(acme) + "/value?name=domains", "hostileText": companyPath(id) + "?tab=employees", "new": "/panel/companies/new"} {
 				b.open(path)
 				b.until(`document.readyState === 'complete'`)
 				b.picture(filepath.Join(*shots, fmt.Sprintf("company-%s-%s-%d.png", name, theme, width)))

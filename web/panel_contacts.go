@@ -25,7 +25,7 @@ func (p *panel) home(c *call) error { return c.Redirect(http.StatusSeeOther, pan
 func (p *panel) contacts(c *call) error {
 	ctx := c.Request().Context()
 	before, _ := strconv.ParseInt(c.QueryParam("before"), 10, 64) // else from the start
-	v := contactsPage{Columns: []column{{Label: "Name"}, {Label: "E-mail"}, {Label: "Company"}, {Label: "Last seen", Numeric: true}}}
+	v := contactsPage{Columns: []column{{Label: "Name"}, {Label: "E-mail"}, {Label: "Company", Wide: true}, {Label: "Last seen", Numeric: true}}}
 	var err error
 	if v.Rows, err = p.Read.Contacts(ctx, c.Workspace.ID, gateway.ContactID(max(before, 0)), listPage+1); err != nil {
 		return err

@@ -21,6 +21,7 @@ var pieces = template.FuncMap{
 	"when":   func(t time.Time) template.HTML { return when(t, time.Now()) },
 	"number": number,
 	"count":  count,
+	"long":   func(n int) int64 { return int64(n) },
 	"source": func(s gateway.Source) sourceBadge { return sourceBadges[s] },
 	"field": func(f *form, kind, name, label string) formField {
 		return formField{Kind: kind, Name: name, Label: label, Value: f.Get(name), Error: f.Error(name)}
@@ -160,6 +161,7 @@ type column struct {
 	Numeric bool
 	Href    string
 	Sorted  string
+	Wide    bool // it is left out on narrow screens; its cells are of the class wide
 	Hidden  bool // the label is for screen readers only
 }
 

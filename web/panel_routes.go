@@ -42,6 +42,11 @@ func (p *panel) routes() []route {
 		{post, "/companies/:id/employees/primary", editor, p.postEmployeePrimary, 0},
 		{post, "/companies/:id/delete", editor, p.postCompanyDelete, 0},
 
+		{get, "/inspector", viewer, p.inspector, 0},
+		{get, "/inspector/stream", viewer, p.inspectorStream, stream},
+		{get, "/inspector/:id", viewer, p.inspection, 0},
+		{post, "/inspector/:id/replay", editor, p.postReplay, 0},
+
 		// Settings
 		{get, "/settings", viewer, p.settings, 0},
 		{get, "/settings/account", viewer, p.account, 0},

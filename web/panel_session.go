@@ -91,10 +91,8 @@ func (c *call) keepSession() error {
 }
 
 func (c *call) setCookie(token string, expires time.Time) {
-	if had, err := c.Cookie(c.cookieName()); err == nil && had.Value == token || err != nil && token == "" {
-		if token == "" {
-			return
-		}
+	if _, err := c.Cookie(c.cookieName()); err != nil && token == "" {
+		return // there is none to take back
 	}
 	cookie := &http.Cookie{
 		Name: c.cookieName(), Value: token, Path: "/", Expires: expires,

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -161,7 +162,7 @@ func (c *call) tooMany(f *form, err error) int {
 func (c *call) begin(a gateway.Agent, w gateway.WorkspaceID) error {
 	ctx := c.Request().Context()
 	s := c.p.sessions
-	if err := s.RenewToken(ctx); err != nil {
+	if err := errors.Join(s.RenewToken(ctx), s.Clear(ctx)); err != nil {
 		return err
 	}
 	s.Put(ctx, sessionEmail, a.Email)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -14,9 +15,13 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
 
 	"civgate/gateway"
 	"civgate/gateway/cache"
+	"civgate/web"
 )
 
 // password is that of all agents of tests.
@@ -30,9 +35,23 @@ var panelLimiter = cache.NewLimiter(map[string]cache.Limit{}, 10, time.Now)
 // client is a browser without scripts that may be signed in to the panel of a stack.
 type client struct {
 	t     *testing.T
-	s     *stack
+	base  string
 	email string
 	http  http.Client
+}
+
+// node is another civgate on the same data, with a limiter of its own; it returns a
+// client of it.
+func (s *stack) node(limiter gateway.Limiter) *client {
+	s.t.Helper()
+	e := echo.New()
+	e.IPExtractor = echo.ExtractIPDirect()
+	web.MountPanel(e, web.Panel{Read: s.gateway.Read(), Gateway: s.gateway, Log: zaptest.NewLogger(s.t, zaptest.Level(zap.WarnLevel)), Limiter: limiter})
+	server := httptest.NewServer(e)
+	s.t.Cleanup(server.Close)
+	c := s.nobody()
+	c.base = server.URL
+	return c
 }
 
 // nobody is a client that is not signed in.
@@ -42,7 +61,7 @@ func (s *stack) nobody() *client {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return &client{t: s.t, s: s, http: http.Client{Jar: jar, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	return &client{t: s.t, base: s.base, http: http.Client{Jar: jar, Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
 // agent makes an agent of the stack's workspace.
@@ -58,10 +77,16 @@ func (s *stack) agent(email string, role gateway.Role) {
 func (s *stack) as(role gateway.Role) *client {
 	s.t.Helper()
 	c := s.nobody()
-	c.email = string(role) + "@acme.test"
-	s.agent(c.email, role)
+	s.agent(string(role)+"@acme.test", role)
+	return c.signIn(string(role) + "@acme.test")
+}
+
+// signIn signs a client in.
+func (c *client) signIn(email string) *client {
+	c.t.Helper()
+	c.email = email
 	if a := c.post("/panel/sign-in", "email", c.email, "password", password); a.status != http.StatusSeeOther {
-		s.t.Fatalf("sign in: %d\n%s", a.status, a.body)
+		c.t.Fatalf("sign in: %d\n%s", a.status, a.body)
 	}
 	return c
 }
@@ -91,7 +116,7 @@ func (c *client) do(r *http.Request) answer {
 
 func (c *client) request(method, path string, body io.Reader) *http.Request {
 	c.t.Helper()
-	r, err := http.NewRequestWithContext(c.t.Context(), method, c.s.base+path, body)
+	r, err := http.NewRequestWithContext(c.t.Context(), method, c.base+path, body)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -121,7 +146,7 @@ func (c *client) post(path string, fields ...string) answer {
 	}
 	r := c.request(http.MethodPost, path, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("Origin", c.s.base)
+	r.Header.Set("Origin", c.base)
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	return c.do(r)
 }
@@ -142,14 +167,14 @@ func (c *client) page(path string) string {
 // tab opens a page in Chromium that is signed in like the client.
 func (c *client) tab(path string) *tab {
 	c.t.Helper()
-	b := newTab(c.t, c.s.base, "/panel/assets/panel.css")
-	base, err := url.Parse(c.s.base)
+	b := newTab(c.t, c.base, "/panel/assets/panel.css")
+	base, err := url.Parse(c.base)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	for _, cookie := range c.http.Jar.Cookies(base) {
 		b.do(func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-			_, err := cdp.Call(ctx, t, network.SetCookie, network.SetCookieParams{Name: cookie.Name, Value: cookie.Value, URL: c.s.base, HTTPOnly: new(true)})
+			_, err := cdp.Call(ctx, t, network.SetCookie, network.SetCookieParams{Name: cookie.Name, Value: cookie.Value, URL: c.base, HTTPOnly: new(true)})
 			return chromedp.Void{}, err
 		})
 	}

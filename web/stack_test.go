@@ -30,6 +30,7 @@ type stack struct {
 	t         *testing.T
 	base      string // http://127.0.0.1:port
 	gateway   *gateway.Gateway
+	store     *store.Store
 	workspace gateway.WorkspaceID
 	stop      func() // ends the streams, as the server's shutdown does; once
 
@@ -67,11 +68,11 @@ func newStackOf(t *testing.T, d web.Demo, settings gateway.Settings) *stack {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gw := gateway.New(gateway.Config{Store: data, Inbox: queue, Cache: cache.New(1000), Log: logs})
+	gw := gateway.New(gateway.Config{Store: data, Inbox: queue, Cache: cache.New(1000), Log: logs, Inspect: true})
 	done := make(chan struct{})
 	e := echo.New()
 	e.IPExtractor = echo.ExtractIPDirect()
-	api.New(api.Settings{Reader: gw.Read(), Log: logs}).MountIngest(e, api.Ingest{Path: "/ingest", Gateway: gw})
+	api.New(api.Settings{Reader: gw.Read(), Log: logs}).MountIngest(e, api.Ingest{Path: "/ingest", Gateway: gw, Inspector: gw})
 	widget.Mount(e, widget.Settings{})
 	if d.Read == nil {
 		d.Read = gw.Read()
@@ -87,7 +88,7 @@ func newStackOf(t *testing.T, d web.Demo, settings gateway.Settings) *stack {
 		t.Fatal(err)
 	}
 	s := &stack{
-		t: t, base: "http://" + listener.Addr().String(), gateway: gw, workspace: workspace,
+		t: t, base: "http://" + listener.Addr().String(), gateway: gw, store: data, workspace: workspace,
 		stop:  sync.OnceFunc(func() { close(done) }),
 		conns: make(map[net.Conn]bool),
 	}
@@ -98,6 +99,7 @@ func newStackOf(t *testing.T, d web.Demo, settings gateway.Settings) *stack {
 			t.Error(err)
 		}
 	})
+	running.Go(func() { _ = gw.RunInspector(ctx) }) // ends with ctx
 	running.Go(func() {
 		if err := gw.Run(ctx); ctx.Err() == nil {
 			t.Error(err)

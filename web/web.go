@@ -1,13 +1,36 @@
-// Package web is what people see of civgate in a browser. Today that is the
-// demo: a small shop with the widget on it, and beside it, live, what civgate
-// stored of the visit.
+// Package web is what people see of civgate in a browser: the panel, where agents
+// work, and the demo, a small shop with the widget on it and beside it, live, what
+// civgate stored of the visit.
 //
 // It owns pages: their templates, styles, scripts and the routes that deliver
-// them, and it reads through gateway.Reader. It decides nothing about contacts
-// or companies, writes nothing, and neither serves nor knows the widget or the
-// ingest endpoint but by their addresses.
+// them, and who is signed in. It reads through gateway.Reader; what the panel
+// writes it writes by gateway.Edit and gateway.Agents, and the demo writes nothing.
+// It decides nothing about contacts, companies or agents, and neither serves nor
+// knows the widget or the ingest endpoint but by their addresses. How to add a page
+// is told at Panel.
 //
-// Decisions
+// Decisions of the panel
+//
+//   - One table has all routes with the least role of each, and one function is in
+//     front of all of them: headers, cross-origin check, session, agent, role and
+//     workspace. A handler has nothing to forget.
+//   - A session is a row under the hash of its token, and holds an e-mail, a stamp of
+//     the password that it began with, and the workspace that was chosen. Who that
+//     is, and may do what, is read with each request: a removal, another role and
+//     another password count at once, on every node. In return each request costs a
+//     read more, and there is nothing to invalidate.
+//   - Requests put off the end of a session, but write that down once in five
+//     minutes only, so that reading pages is reading.
+//   - Requests from other sites are told by Sec-Fetch-Site and Origin
+//     (http.CrossOriginProtection), and the cookie is SameSite=Lax: forms need no
+//     tokens. Pages say for which workspace they were made, so that a form does
+//     nothing in one that was chosen in another tab since.
+//   - htmx is one vendored file (static/htmx.min.js, version 2.0.11, licence 0BSD in
+//     static/htmx.LICENSE). It may evaluate nothing and insert no styles.
+//   - Writes are forms that are posted and redirected. What is wrong with one is
+//     shown in the form again (422), under the field.
+//
+// Decisions of the demo
 //
 //   - The demo's shop is a customer like any other: the documented snippet, the
 //     documented calls, no private door. What the right side shows has gone

@@ -183,6 +183,7 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 	file, _ := a.intake.(gateway.Inbox) // nil: the intake has shards
 	gw := gateway.New(gateway.Config{
 		Store: a.store, Inbox: file, Intake: a.intake, Cache: identities, Log: log, Limiter: limiter, Node: a.node, Observer: a.metrics,
+		Inspect: true,
 	})
 	a.metrics.Gauge("civgate_inbox_pending", "Payloads acknowledged and not yet visible.", func() float64 { return float64(gw.Pending()) })
 	a.metrics.Gauge("civgate_inbox_lag_seconds", "For how long the oldest payload that is being applied has been waiting, or for how long the inbox can't be read.", func() float64 { return gw.Lag().Seconds() })
@@ -193,11 +194,14 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 	a.server = newServer(handler, log)
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.stopRun = cancel
+	inspectCtx, stopInspector := context.WithCancel(context.WithoutCancel(ctx))
 	a.running.Go(func() {
+		defer stopInspector() // it shows the last batch too
 		if err := a.apply(runCtx, gw); runCtx.Err() == nil {
 			a.failed <- err
 		}
 	})
+	a.running.Go(func() { _ = gw.RunInspector(inspectCtx) }) // ends with its context
 	a.running.Go(func() { a.housekeep(runCtx, gw) })
 	a.running.Go(func() { _ = gw.RunJobs(runCtx) }) // it ends with runCtx
 	a.serveOn(a.server, listener)
@@ -465,7 +469,7 @@ func (a *app) handler(gw *gateway.Gateway, limiter gateway.Limiter) (http.Handle
 	server := api.New(api.Settings{Reader: gw.Read(), Editor: gw, Log: a.log, TrustedProxies: proxies})
 	e.HTTPErrorHandler = server.HandleError
 	server.Mount(e)
-	ingest := api.Ingest{Path: a.cfg.IngestPath, Gateway: gw, Limiter: limiter, Observer: a.metrics}
+	ingest := api.Ingest{Path: a.cfg.IngestPath, Gateway: gw, Limiter: limiter, Observer: a.metrics, Inspector: gw}
 	server.MountIngest(e, ingest)
 	server.MountSDK(e, ingest)
 	server.MountHealth(e, gw, a.stopping)
@@ -619,6 +623,7 @@ func (a *app) welcome() string {
 	if cfg.Demo {
 		text += "  Open the demo:   " + origin + "/demo\n"
 	}
+	text += "  Panel:           " + origin + "/panel (an agent for it: civgate agent add " + fmt.Sprint(int64(a.first.id)) + " you@example.com --role owner)\n"
 	text += "  Health:          " + origin + "/healthz\n"
 	switch {
 	case a.first.fresh:

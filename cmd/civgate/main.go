@@ -75,6 +75,7 @@ type commandLine struct {
 	Serve       struct{}           `cmd:"" default:"1" help:"Run the gateway (default)."`
 	Workspace   workspaceCommand   `cmd:"" help:"List, make and change workspaces."`
 	Token       tokenCommand       `cmd:"" help:"Make, list and revoke REST tokens."`
+	Agent       agentCommand       `cmd:"" help:"List, add, invite, change and remove agents: the people who sign in to the panel."`
 	Inbox       inboxCommand       `cmd:"" help:"Look at what was accepted and is not applied: what waits, what was set aside; replay or drop that."`
 	Export      exportCommand      `cmd:"" help:"Write everything that is stored to a file, also while the server runs; prints rows and a checksum for each table."`
 	ImportStore importStoreCommand `cmd:"" help:"Fill an empty database with what civgate export wrote, such as PostgreSQL with what was in SQLite."`
@@ -132,6 +133,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		switch group, _, _ := strings.Cut(command, " "); group {
 		case "inbox":
 			err = cl.Inbox.run(ctx, command, cfg, stdout)
+		case "agent":
+			err = cl.Agent.run(ctx, command, cfg, os.Stdin, stdout)
 		case "token":
 			err = cl.Token.run(ctx, command, cfg, stdout)
 		default:

@@ -44,6 +44,10 @@ func (c *tokenCommand) run(ctx context.Context, command string, cfg config.Confi
 		if err := st.AddAPIKey(ctx, gateway.WorkspaceID(c.Create.Workspace), key); err != nil {
 			return err
 		}
+		note := map[string]any{"kind": key.Kind, "scope": key.Scope, "name": key.Name}
+		if err := gateway.NewAgents(st, time.Now).Note(ctx, byCommand, gateway.WorkspaceID(c.Create.Workspace), "key.add", "key", tokenID(key), note); err != nil {
+			return err
+		}
 		_, err := fmt.Fprintf(out, "REST token %s\nid         %s\nscope      %s\n", token, tokenID(key), key.Scope)
 		return err
 	case "revoke":
@@ -113,6 +117,10 @@ func (c *tokenCommand) revoke(ctx context.Context, st *store.Store, out io.Write
 		return fmt.Errorf("%d tokens of workspace %d have this id: give the token itself", len(found), c.Revoke.Workspace)
 	}
 	if err := st.DeleteAPIKey(ctx, gateway.WorkspaceID(c.Revoke.Workspace), gateway.KeyREST, found[0].Secret); err != nil {
+		return err
+	}
+	note := map[string]any{"kind": found[0].Kind, "scope": found[0].Scope, "name": found[0].Name}
+	if err := gateway.NewAgents(st, time.Now).Note(ctx, byCommand, gateway.WorkspaceID(c.Revoke.Workspace), "key.revoke", "key", tokenID(found[0]), note); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(out, "revoked %s %s\n", tokenID(found[0]), found[0].Name)

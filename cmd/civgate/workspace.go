@@ -88,6 +88,10 @@ func (c *workspaceCommand) set(ctx context.Context, st *store.Store, out io.Writ
 		if err := st.UpdateSettings(ctx, w.ID, w.Settings); err != nil {
 			return err
 		}
+		note := map[string]any{"settings": settingsLine(w.Settings)} // which holds no secret
+		if err := gateway.NewAgents(st, time.Now).Note(ctx, byCommand, w.ID, "settings.set", "workspace", strconv.FormatInt(int64(w.ID), 10), note); err != nil {
+			return err
+		}
 		_, err := fmt.Fprintf(out, "workspace %d: %s\n", w.ID, settingsLine(w.Settings))
 		return err
 	}
@@ -257,8 +261,8 @@ func firstOwner(ctx context.Context, st gateway.Store, w gateway.WorkspaceID, cf
 	if slices.ContainsFunc(agents, func(a gateway.Agent) bool { return a.Email == email }) {
 		return nil
 	}
-	a := gateway.Agent{WorkspaceID: w, Email: email, PasswordHash: gateway.HashPassword(cfg.AdminPassword), Role: gateway.RoleOwner, CreatedAt: time.Now().UTC()}
-	if err := st.AddAgent(ctx, a); err != nil {
+	a := gateway.Agent{WorkspaceID: w, Email: email, PasswordHash: gateway.HashPassword(cfg.AdminPassword), Role: gateway.RoleOwner}
+	if _, err := gateway.NewAgents(st, time.Now).Add(ctx, "settings", a); err != nil {
 		return fmt.Errorf("make the first owner: %w", err)
 	}
 	return nil

@@ -32,10 +32,20 @@ type Ingest struct {
 	// Observer counts the answers that the gateway isn't asked for; nil: nobody
 	// does.
 	Observer gateway.Observer
+	// Inspector is told of the same refusals; nil: nobody is.
+	Inspector Inspector
 }
 
-// refused counts a refusal that the gateway doesn't hear of.
+// Inspector shows people what was refused; gateway.Gateway is the one there is.
+type Inspector interface {
+	Refused(r gateway.Refusal)
+}
+
+// refused counts and shows a refusal that the gateway doesn't hear of.
 func (i *Ingest) refused(err error) error {
+	if i.Inspector != nil {
+		i.Inspector.Refused(gateway.Refusal{Err: err})
+	}
 	if i.Observer != nil {
 		i.Observer.Answered(gateway.CodeOf(err), 1)
 	}

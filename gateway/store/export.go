@@ -84,6 +84,7 @@ var exportTables = []exportTable{
 	{"jobs", exportColumns("workspace_id:i id:i kind:t state:t done:i total:i detail:t started_at:i updated_at:i made_by:t")},
 	{"visits", exportColumns("workspace_id:i day:i count:i")},
 	{"quarantine", exportColumns("workspace_id:i id:i at:i body:x reason:t")},
+	{"inspections", exportColumns("workspace_id:i id:i at:i node:t verdict:t code:t contact_id:i detail:t")},
 	{"inbox_positions", exportColumns("node:t seq:i")},
 }
 

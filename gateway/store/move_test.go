@@ -122,6 +122,11 @@ func furnish(t *testing.T, s *store.Store, n int) gateway.WorkspaceID {
 		if err := tx.DropAttribute(w, gone); err != nil {
 			return err
 		}
+		if err := tx.AddInspections(w, []*gateway.Inspection{
+			{At: at, Node: "n", Verdict: gateway.VerdictAccepted, ContactID: gateway.ContactID(firstContact), Detail: gateway.InspectionDetail{Payload: "{\"a\":\n}"}},
+		}, 10); err != nil {
+			return err
+		}
 		if _, err := tx.AddJob(gateway.Job{WorkspaceID: w, Kind: gateway.JobAssign, State: gateway.JobDone, Done: 3, Total: 4, Detail: `{"a":"\""}`, StartedAt: at, UpdatedAt: at, By: "łódź"}); err != nil {
 			return err
 		}

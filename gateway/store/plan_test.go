@@ -95,6 +95,12 @@ func TestNoScans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	err = s.Update(ctx, func(tx gateway.Tx) error {
+		return tx.AddInspections(w, []*gateway.Inspection{{Verdict: gateway.VerdictAccepted, ContactID: 2}}, 10)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	rec := &recorder{driver: s.reader.db.Driver(), dsn: sqliteDSN(path), queries: map[string]int{}}
 	db := sql.OpenDB(rec)
@@ -149,14 +155,19 @@ func TestNoScans(t *testing.T) {
 			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{{Field: "name", Op: gateway.OpContains, Value: gateway.TextValue("")}}})
 			return err
 		},
-		"Tags":      func() error { _, err := r.Tags(ctx, w, 0, rows); return err },
-		"Tag":       func() error { _, err := r.Tag(ctx, w, 1); return err },
-		"CountTags": func() error { _, err := r.CountTags(ctx, w); return err },
-		"TagIDs":    func() error { _, err := r.TagIDs(ctx, w, []string{"vip", "x"}); return err },
-		"Lists":     func() error { _, err := r.Lists(ctx, w); return err },
-		"List":      func() error { _, err := r.List(ctx, w, 1); return missing(err) },
-		"Segments":  func() error { _, err := r.Segments(ctx, w); return err },
-		"Segment":   func() error { _, err := r.Segment(ctx, w, 1); return missing(err) },
+		"Inspections": func() error {
+			_, err := r.Inspections(ctx, w, gateway.InspectionQuery{Verdict: gateway.VerdictAccepted, Contact: 1, Before: 9, After: 1, Limit: rows})
+			return err
+		},
+		"Inspection": func() error { _, err := r.Inspection(ctx, w, 1); return err },
+		"Tags":       func() error { _, err := r.Tags(ctx, w, 0, rows); return err },
+		"Tag":        func() error { _, err := r.Tag(ctx, w, 1); return err },
+		"CountTags":  func() error { _, err := r.CountTags(ctx, w); return err },
+		"TagIDs":     func() error { _, err := r.TagIDs(ctx, w, []string{"vip", "x"}); return err },
+		"Lists":      func() error { _, err := r.Lists(ctx, w); return err },
+		"List":       func() error { _, err := r.List(ctx, w, 1); return missing(err) },
+		"Segments":   func() error { _, err := r.Segments(ctx, w); return err },
+		"Segment":    func() error { _, err := r.Segment(ctx, w, 1); return missing(err) },
 		"Meets": func() error {
 			_, err := r.Meets(ctx, w, 1, [][]gateway.Condition{{{Field: "list", Value: gateway.IntValue(1)}}})
 			return err

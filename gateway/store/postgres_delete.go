@@ -36,6 +36,8 @@ var (
 			" WHERE c.workspace_id = n.workspace_id AND c.id = n.company_id",
 		deleteOf("tagged", "subject_id") + " AND t.entity = 'contact'",
 		deleteOf("visitor_keys", "contact_id"),
+		"UPDATE inspections AS t SET contact_id = 0, detail = '" + deletedDetail + "' FROM " + given("id bigint") +
+			" WHERE t.workspace_id = u.workspace_id AND t.contact_id = u.id",
 		deleteOf("listed", "contact_id"),
 		deleteOf("merges", "winner_id"),
 		deleteOf("merges", "loser_id"),

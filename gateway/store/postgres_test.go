@@ -73,8 +73,8 @@ func TestPostgresKeysBeginWithWorkspace(t *testing.T) {
 		"api_keys api_keys_pkey",                 // a secret is there to find its workspace
 		"goose_db_version goose_db_version_pkey", // the migrations' own
 		"inbox_positions inbox_positions_pkey",   // of a node
-		"invitations invitations_token_key",      // as a secret of api_keys
-		"sessions sessions_pkey",                 // of a person, who may be an agent of several
+		"invitations invitations_token_key",      // a token is there to find its workspace
+		"sessions sessions_pkey",                 // of an e-mail, which may be in several
 	}
 	if got := strangers(t, url, first); !slices.Equal(got, want) {
 		t.Errorf("keys that do not begin with workspace_id:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"civgate/gateway"
@@ -35,6 +36,9 @@ type reader struct {
 	// timeout bounds a call on a database that can be out of reach, so that its
 	// silence is no reason to wait for ever; 0 for none.
 	timeout time.Duration
+	// settings are long settings as they were read last: workspaces are asked for twice a
+	// second, and a list of domains may have any length.
+	settings sync.Map // gateway.WorkspaceID -> decodedSettings
 	// spans is how rows are found by time.
 	spans *spanSearch
 }
@@ -119,7 +123,7 @@ func (r *reader) WorkspaceByKey(ctx context.Context, kind gateway.KeyKind, secre
 	var found *gateway.Workspace
 	err := r.view(ctx, "workspace by key", func(tx *sql.Tx) error {
 		err := query(ctx, tx, func(rows *sql.Rows) (err error) {
-			found, err = scanWorkspace(rows)
+			found, err = r.scanWorkspace(rows)
 			return err
 		}, `SELECT w.workspace_id, w.name, w.settings, w.created_at FROM api_keys k JOIN workspaces w ON w.workspace_id = k.workspace_id
 			WHERE k.kind = $1 AND k.secret = $2`, string(kind), secret)
@@ -138,7 +142,7 @@ func (r *reader) WorkspaceByKey(ctx context.Context, kind gateway.KeyKind, secre
 func (r *reader) Workspaces(ctx context.Context) (all []gateway.Workspace, err error) {
 	err = r.view(ctx, "workspaces", func(tx *sql.Tx) error {
 		return query(ctx, tx, func(rows *sql.Rows) error {
-			w, err := scanWorkspace(rows)
+			w, err := r.scanWorkspace(rows)
 			if err == nil {
 				all = append(all, *w)
 			}
@@ -148,15 +152,49 @@ func (r *reader) Workspaces(ctx context.Context) (all []gateway.Workspace, err e
 	return all, err
 }
 
-func scanWorkspace(rows scanner) (*gateway.Workspace, error) {
+// longSettings is from how many bytes on settings are kept decoded.
+const longSettings = 4 << 10
+
+type decodedSettings struct {
+	text     string
+	settings gateway.Settings
+}
+
+// scanWorkspace is the function of that name, but decodes long settings once for each state
+// of them. What it returns shares their lists with others.
+func (r *reader) scanWorkspace(row scanner) (*gateway.Workspace, error) {
+	return scanWorkspaceBy(row, func(id gateway.WorkspaceID, text string, to *gateway.Settings) error {
+		if len(text) < longSettings {
+			return json.Unmarshal([]byte(text), to)
+		}
+		if v, ok := r.settings.Load(id); ok && v.(decodedSettings).text == text {
+			*to = v.(decodedSettings).settings
+			return nil
+		}
+		if err := json.Unmarshal([]byte(text), to); err != nil {
+			return err
+		}
+		r.settings.Store(id, decodedSettings{text, *to})
+		return nil
+	})
+}
+
+// scanWorkspace scans what WorkspaceByKey and Workspaces select.
+func scanWorkspace(row scanner) (*gateway.Workspace, error) {
+	return scanWorkspaceBy(row, func(_ gateway.WorkspaceID, text string, to *gateway.Settings) error {
+		return json.Unmarshal([]byte(text), to)
+	})
+}
+
+func scanWorkspaceBy(row scanner, decode func(id gateway.WorkspaceID, text string, to *gateway.Settings) error) (*gateway.Workspace, error) {
 	var w gateway.Workspace
 	var settings string
 	var created int64
-	if err := rows.Scan(&w.ID, &w.Name, &settings, &created); err != nil {
+	if err := row.Scan(&w.ID, &w.Name, &settings, &created); err != nil {
 		return nil, err
 	}
 	w.CreatedAt = moment(created)
-	if err := json.Unmarshal([]byte(settings), &w.Settings); err != nil {
+	if err := decode(w.ID, settings, &w.Settings); err != nil {
 		return nil, fmt.Errorf("settings of workspace %d: %w", w.ID, err)
 	}
 	return &w, nil

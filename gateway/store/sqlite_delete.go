@@ -96,6 +96,7 @@ var (
 		`DELETE FROM visitor_keys WHERE contact_id = ? AND workspace_id = ?`,
 		`UPDATE companies SET employees = employees - 1 WHERE id IN (SELECT company_id FROM memberships WHERE contact_id = ? AND workspace_id = ? AND until = 0) AND workspace_id = ?2`,
 		`DELETE FROM memberships WHERE contact_id = ? AND workspace_id = ?`,
+		`UPDATE inspections SET contact_id = 0, detail = '` + deletedDetail + `' WHERE id IN (SELECT id FROM inspections WHERE contact_id = ? AND workspace_id = ?) AND workspace_id = ?2`,
 		`DELETE FROM tagged WHERE subject_id = ? AND workspace_id = ? AND entity = 'contact'`,
 		`DELETE FROM listed WHERE contact_id = ? AND workspace_id = ?`,
 		`DELETE FROM merges WHERE winner_id = ? AND workspace_id = ?`,

@@ -198,6 +198,18 @@ func testSetWorkspace(t *testing.T, b *bundle) {
 		}
 		return err
 	})
+	// Long lists are read as they were written last.
+	for n := 1000; n < 1003; n++ {
+		long := make([]string, n)
+		for i := range long {
+			long[i] = fmt.Sprintf("d%d-%d.test", n, i)
+		}
+		w.Settings.Companies.AutoAssign.ExcludeDomains = long
+		b.update(func(tx gateway.Tx) error { return tx.SetWorkspace(b.w, w.Name, w.Settings) })
+		for range 2 {
+			equal(t, "long settings", must[[]gateway.Workspace](t)(b.Workspaces(b.ctx))[0], *w)
+		}
+	}
 	wantCode(t, "none", b.inTx(func(tx gateway.Tx) error { _, err := tx.Workspace(99); return err }), gateway.CodeNotFound)
 	wantCode(t, "changing none", b.inTx(func(tx gateway.Tx) error { return tx.SetWorkspace(99, "x", gateway.Settings{}) }), gateway.CodeNotFound)
 }

@@ -181,6 +181,15 @@
     }
   });
 
+  // Enter goes to the marked result; without one the search has a page of its own.
+  document.addEventListener('submit', (e) => {
+    const input = e.target.matches('.search') && $('input', e.target), list = input && listOf(input);
+    const option = list && !list.hidden && $('[aria-selected]', list);
+    if (!option) return;
+    e.preventDefault();
+    take(input, option);
+  });
+
   // Keyboard on the page: / and Ctrl-K search; j, k, Enter and x in tables.
   document.addEventListener('keydown', (e) => {
     if ((e.ctrlKey || e.metaKey) && e.key === 'k' || e.key === '/' && !typing(e) && !e.ctrlKey && !e.metaKey && !e.altKey) {
@@ -227,6 +236,120 @@
     bulk.hidden = n === 0;
     bulk.querySelectorAll('[data-selected]').forEach((one) => { one.textContent = n; });
   });
+
+  // Inspector: a line unfolds what is known of its payload, and new lines come by
+  // themselves. While the mouse or the keyboard is among them they wait.
+  const fold = (link) => {
+    const row = link.closest('tr');
+    if (row.nextElementSibling?.matches('.unfolded')) row.nextElementSibling.remove();
+    row.classList.remove('open');
+    link.setAttribute('aria-expanded', 'false');
+  };
+  const unfold = async (link) => {
+    if (link.getAttribute('aria-expanded') === 'true') return fold(link);
+    link.setAttribute('aria-expanded', 'true');
+    try {
+      const answer = await fetch(link.href, { headers: { 'HX-Request': 'true', 'X-Workspace': workspace ?? '' } });
+      if (answer.status === 401) return void location.reload();
+      if (!answer.ok) throw new Error(answer.status === 404 ? 'This payload is no longer kept: newer ones have taken its place.' : await answer.text());
+      if (link.getAttribute('aria-expanded') !== 'true') return; // folded meanwhile
+      const row = document.createElement('tr'), cell = document.createElement('td');
+      row.className = 'unfolded';
+      cell.colSpan = 4;
+      cell.innerHTML = await answer.text();
+      row.append(cell);
+      link.closest('tr').classList.add('open');
+      link.closest('tr').after(row);
+    } catch (problem) {
+      link.setAttribute('aria-expanded', 'false');
+      show('danger', problem.message || 'The payload can’t be read. Try again.');
+    }
+  };
+  document.addEventListener('click', (e) => {
+    if (e.ctrlKey || e.metaKey || e.shiftKey || e.button !== 0) return;
+    const link = e.target.closest?.('a') ?? $('[data-unfold]', e.target.closest?.('tr[data-line]') ?? document.createElement('i'));
+    if (!link?.matches('[data-unfold]')) return;
+    e.preventDefault();
+    unfold(link);
+  });
+
+  const lines = $('#lines[data-stream]');
+  if (lines && window.EventSource) {
+    const most = 300, live = $('#live');
+    let queue = [], paused = false, source, wait;
+    const say = (what) => {
+      live.hidden = false;
+      live.className = 'live ' + what;
+      live.querySelectorAll('[data-live]').forEach((one) => { one.hidden = one.dataset.live !== what; });
+      $('[data-fresh]', live).textContent = queue.length ? ' · ' + queue.length + ' new' : '';
+    };
+    const put = () => {
+      for (const row of queue.splice(0)) { // oldest first
+        lines.prepend(row);
+        row.classList.add('fresh');
+        setTimeout(() => row.classList.remove('fresh'), 1500);
+      }
+      const all = lines.querySelectorAll('tr[data-line]');
+      for (let i = all.length - 1; i >= most; i--) {
+        if (all[i].nextElementSibling?.matches('.unfolded')) all[i].nextElementSibling.remove();
+        all[i].remove();
+      }
+      if (all.length) {
+        $('.inspect-box').hidden = false;
+        $('#no-lines').hidden = true;
+      }
+    };
+    const state = () => say(paused ? 'paused' : source?.readyState === EventSource.OPEN ? 'on' : 'off');
+    const hold = (now) => {
+      paused = now;
+      if (!paused) put();
+      state();
+    };
+    lines.addEventListener('mouseenter', () => hold(true));
+    lines.addEventListener('mouseleave', () => hold(lines.contains(document.activeElement)));
+    lines.addEventListener('focusin', () => hold(true));
+    lines.addEventListener('focusout', (e) => { if (!lines.contains(e.relatedTarget)) hold(lines.matches(':hover')); });
+    const open = () => {
+      source = new EventSource(lines.dataset.stream);
+      source.addEventListener('open', () => { wait = 1000; state(); });
+      source.addEventListener('lines', (e) => {
+        const from = new URL(lines.dataset.stream, location.href);
+        from.searchParams.set('after', e.lastEventId);
+        lines.dataset.stream = from.pathname + from.search;
+        const body = document.createElement('tbody');
+        body.innerHTML = JSON.parse(e.data);
+        queue.push(...[...body.rows].reverse());
+        queue = queue.slice(-most);
+        if (!paused) put();
+        state();
+      });
+      source.addEventListener('waiting', (e) => {
+        const text = JSON.parse(e.data), box = $('#waiting');
+        box.hidden = !text;
+        $('span', box).textContent = text;
+      });
+      source.addEventListener('error', () => {
+        // A stream that ends is opened again by the browser, one that is refused is not.
+        if (source.readyState === EventSource.CLOSED) {
+          state();
+          wait = Math.min((wait ?? 1000) * 2, 30000);
+          setTimeout(open, wait);
+        } else {
+          setTimeout(state, 3000);
+        }
+      });
+    };
+    open();
+    addEventListener('pagehide', () => source.close());
+    addEventListener('pageshow', (e) => { if (e.persisted) open(); });
+    // Times are relative; they must not grow old.
+    setInterval(() => {
+      for (const time of lines.querySelectorAll('.inspect-at time')) {
+        const s = (Date.now() - Date.parse(time.dateTime)) / 1000;
+        if (s >= 45 && s < 86400) time.textContent = s < 3600 ? Math.max(1, Math.floor(s / 60)) + ' min ago' : Math.floor(s / 3600) + ' h ago';
+      }
+    }, 15000);
+  }
 
   // A value that is edited: Escape leaves it. Boxes that drop down close by Escape, and
   // by a click elsewhere.
