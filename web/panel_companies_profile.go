@@ -123,7 +123,7 @@ func (p *panel) companyFields(c *call) ([]companyField, error) {
 		switch {
 		case f.Type == gateway.TypeBool:
 			f.Kind = "select"
-		case f.Type == gateway.TypeJSON, f.Name == "description", f.Name == "address", f.Name == "domains":
+		case f.Type == gateway.TypeJSON, f.Name == "description":
 			f.Kind = "textarea"
 		}
 		switch f.Type {

@@ -415,7 +415,7 @@ func TestCompaniesInBrowser(t *testing.T) {
 		for _, width := range []int64{1280, 390} {
 			b.size(width, 800)
 			for name, path := range map[string]string{"list": "/panel/companies", "timeline": companyPath(acme), "employees": companyPath(acme) + "?tab=employees",
-				"attributes": companyPath(acme) + "?tab=attributes", "edit": companyPath(acme) + "/value?name=domains", "hostileText": companyPath(id) + "?tab=employees", "new": "/panel/companies/new"} {
+				"attributes": companyPath(acme) + "?tab=attributes", "edit": companyPath(acme) + "/value?name=domains", "hostile": companyPath(id) + "?tab=employees", "new": "/panel/companies/new"} {
 				b.open(path)
 				b.until(`document.readyState === 'complete'`)
 				b.picture(filepath.Join(*shots, fmt.Sprintf("company-%s-%s-%d.png", name, theme, width)))
