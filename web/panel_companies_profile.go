@@ -50,20 +50,18 @@ type companyPage struct {
 	OnlyFormer bool
 	Add        picker
 	Cells      []companyCell
-	Names      []string // of attributes that can be added
 }
 
 // accountEntry is a line of the timeline: an event, or page views of one person in a row.
 type accountEntry struct {
-	Icon, Title   string
-	Who, WhoHref  string
-	Former        bool
-	At            time.Time
-	Note          string
-	URL           string
-	Views         []gateway.PageView // if there are several
-	contact       gateway.ContactID
-	isView, ended bool
+	Icon, Title  string
+	Who, WhoHref string
+	Former       bool
+	At           time.Time
+	Note         string
+	Views        []gateway.PageView // if there are several
+	contact      gateway.ContactID
+	isView       bool
 }
 
 type employeeRow struct {
@@ -360,7 +358,7 @@ func newAccountEntry(e gateway.AccountEntry) accountEntry {
 		WhoHref: panelPath + "/contacts/" + strconv.FormatInt(int64(e.Contact.ID), 10)}
 	if v := e.PageView; v != nil {
 		one.Icon, one.Title, one.At, one.isView = "globe", clip(cmp.Or(v.Title, v.Path, v.URL, "A page"), 200), v.At, true
-		one.Note, one.URL, one.Views = clip(v.Path, 120), v.URL, []gateway.PageView{*v}
+		one.Note, one.Views = clip(v.Path, 120), []gateway.PageView{*v}
 		return one
 	}
 	one.Icon, one.Title, one.At = "play", clip(e.Event.Name, 200), e.Event.At
