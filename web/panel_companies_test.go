@@ -386,11 +386,11 @@ func TestCompaniesInBrowser(t *testing.T) {
 	// Edit a value: Escape leaves it, Enter saves it.
 	b.open(companyPath(acme) + "?tab=attributes")
 	b.click(`.cell-edit[aria-label="Edit Name"]`)
-	b.until(`document.activeElement.id === 'v-name'`)
+	b.until(`document.activeElement.id === 'v-name' && !document.querySelector('.htmx-added, .htmx-settling')`) // its links are htmx's now
 	eval[bool](b, `document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))`)
 	b.until(`document.querySelector('.cell.editing') === null && document.activeElement.getAttribute('aria-label') === 'Edit Name'`)
 	b.click(`.cell-edit[aria-label="Edit Name"]`)
-	b.until(`document.activeElement.id === 'v-name'`)
+	b.until(`document.activeElement.id === 'v-name' && !document.querySelector('.htmx-added, .htmx-settling')`) // its links are htmx's now
 	eval[bool](b, `(() => { const i = document.activeElement; i.value = 'Acme Works'; i.form.requestSubmit(); return true })()`)
 	b.until(`document.getElementById('who').textContent === 'Acme Works'`)
 	// Add an employee by name, and a new one by e-mail.
