@@ -274,13 +274,6 @@ func (p *panel) renderCompany(c *call, status int, f *form, editing *companyCell
 	v.Menu = menu{ID: "company-menu", Label: v.Label, Items: []menuItem{{Label: "Delete company", Icon: "trash", Dialog: "company-delete", Danger: true}}}
 	v.Delete = confirm{ID: "company-delete", Title: "Delete " + v.Label + "?", Post: v.Href + "/delete", Yes: "Delete company", Danger: true, Typed: typedCompany(&view.Company),
 		Text: "It has " + count(view.EmployeesCount, "employee", "employees") + ". They stay as contacts, without this company; that they belonged to it is forgotten. This can’t be undone."}
-	newest, err := p.Read.Account(ctx, c.Workspace.ID, view.ID, gateway.AccountQuery{Limit: 1})
-	if err != nil {
-		return err
-	}
-	for _, e := range newest.Entries {
-		v.LastAt = newAccountEntry(e).At
-	}
 	switch v.Tab {
 	case "timeline":
 		err = p.companyTimeline(c, &v)
@@ -291,6 +284,15 @@ func (p *panel) renderCompany(c *call, status int, f *form, editing *companyCell
 	}
 	if err != nil {
 		return err
+	}
+	if v.Tab != "timeline" || c.QueryParam("before") != "" { // else the timeline has it
+		newest, err := p.Read.Account(ctx, c.Workspace.ID, view.ID, gateway.AccountQuery{Limit: 1})
+		if err != nil {
+			return err
+		}
+		for _, e := range newest.Entries {
+			v.LastAt = newAccountEntry(e).At
+		}
 	}
 	return c.render(status, "company", v.Label, v)
 }
@@ -322,6 +324,9 @@ func (p *panel) companyTimeline(c *call, v *companyPage) error {
 			}
 		}
 		v.Timeline = append(v.Timeline, one)
+	}
+	if len(v.Timeline) > 0 {
+		v.LastAt = v.Timeline[0].At
 	}
 	if next := page.Next; (next != gateway.AccountPlace{}) {
 		v.Partial, v.LookedAt = page.Partial, next.At

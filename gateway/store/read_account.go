@@ -42,7 +42,7 @@ type accountBounds struct {
 	chunk  int // of these at a time, to begin with
 }
 
-var defaultAccountBounds = accountBounds{people: 2000, rows: 20_000, chunk: 1000}
+var defaultAccountBounds = accountBounds{people: 2000, rows: 15_000, chunk: 1000}
 
 // accountSearch is what the databases say differently.
 type accountSearch struct {
