@@ -358,6 +358,12 @@ type Reader interface {
 	// Members lists the memberships of a company, the newest Since first, then the
 	// highest contact id; the current ones, or those that have ended.
 	Members(ctx context.Context, w WorkspaceID, id CompanyID, q MemberQuery) ([]MemberView, error)
+	// Account is what the people of a company did, newest first. How much it looks at in
+	// one call is bounded, whatever company it is: see AccountPage.
+	Account(ctx context.Context, w WorkspaceID, id CompanyID, q AccountQuery) (*AccountPage, error)
+	// ContactsByEmailPrefix returns contacts whose e-mail key begins with the prefix, by
+	// that key; none for an empty one.
+	ContactsByEmailPrefix(ctx context.Context, w WorkspaceID, prefix string, limit int) ([]*ContactView, error)
 
 	// Inspections of a workspace, newest first; CodeNotFound for a contact that is not
 	// there. Those of workspace 0 are nobody's.
@@ -463,12 +469,48 @@ type MemberView struct {
 	Name     string
 }
 
+// AccountQuery asks for a page of what the people of a company did: its employees all
+// that is known of them, also from before they were, and former ones what they did until
+// they left. Who became part of another contact counts as that one.
+type AccountQuery struct {
+	Before AccountPlace // where the page starts; zero: with the newest
+	Limit  int
+}
+
+// AccountPlace is a place in what the people of a company did, which goes by time; at
+// one time the events come first, then the page views, the highest id first. Behind the
+// place are the earlier ones, and those of the time At with ids below Event and PageView.
+type AccountPlace struct {
+	At              time.Time
+	Event, PageView int64
+}
+
+// AccountEntry is a page view or an event; the other one is nil.
+type AccountEntry struct {
+	PageView *PageView
+	Event    *Event
+	Contact  *Contact // whose it is now, shared by the entries of the page
+	Former   bool     // they are no employee any more
+}
+
+// AccountPage is a page of what the people of a company did.
+type AccountPage struct {
+	Entries []AccountEntry
+	// Next is where the next page starts; zero if there is nothing more.
+	Next AccountPlace
+	// Partial says that the page was left before it was full, because so much of others
+	// had to be looked at. Next is as far as it came.
+	Partial bool
+}
+
 // Query asks for the contacts or companies that meet all its conditions, newest
 // first.
 type Query struct {
 	Where  []Condition
 	Before int64 // the id behind which the page starts; 0: from the start
 	Limit  int
+	// Brief leaves the Employees of companies out, but not their count.
+	Brief bool
 }
 
 // Condition compares one field of a contact or company with a value.

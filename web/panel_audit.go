@@ -110,6 +110,12 @@ func actionWords(action string) string {
 		"contact.primary":    "Set a primary company",
 		"contact.merge":      "Merged contacts",
 		"contact.unmerge":    "Undid a merge",
+		"company.add":        "Added a company",
+		"company.change":     "Changed a company",
+		"company.delete":     "Deleted a company",
+		"company.join":       "Added an employee",
+		"company.leave":      "Removed an employee",
+		"company.primary":    "Set a primary company",
 	}[action]; ok {
 		return words
 	}

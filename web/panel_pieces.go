@@ -33,6 +33,7 @@ var pieces = template.FuncMap{
 	"contactLabel": contactLabel,
 	"brief":        brief,
 	"pageName":     func(v gateway.PageView) string { return pageName(&v) },
+	"len64":        func(v []gateway.PageView) int64 { return int64(len(v)) },
 	"param":        func(key, value string) [2]string { return [2]string{key, value} },
 }
 

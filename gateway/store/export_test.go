@@ -70,3 +70,12 @@ func BoundSpans(s *Store, few, newest, many int) {
 	search.spanBounds = spanBounds{few, newest, many}
 	s.reader.spans = &search
 }
+
+// BoundAccounts sets how much one call looks at to tell what the people of a company
+// did.
+func BoundAccounts(s *Store, people, rows, chunk int) {
+	search, account := *s.reader.spans, *s.reader.spans.account
+	account.accountBounds = accountBounds{people, rows, chunk}
+	search.account = &account
+	s.reader.spans = &search
+}

@@ -89,6 +89,7 @@ func TestNoScans(t *testing.T) {
 		return tx.Save(w, &gateway.Changes{
 			NewRecords:  []*gateway.Record{{ID: 1, Entity: gateway.EntityProduct, CustomID: "p"}},
 			NewContacts: c, NewCompanies: companies, NewKeys: []gateway.VisitorKey{{Key: "k1", ContactID: 1}}, NewMemberships: members, Tagged: tagged,
+			PageViews: []gateway.PageView{{ContactID: 1, At: moment(5)}}, Events: []gateway.Event{{ContactID: 1, At: moment(5)}},
 		})
 	})
 	if err != nil {
@@ -105,16 +106,24 @@ func TestNoScans(t *testing.T) {
 	db := sql.OpenDB(rec)
 	defer db.Close()
 	r := &Store{reader: reader{db: db, spans: s.reader.spans}, writer: s.writer}
+	crowd := &Store{reader: reader{db: db, spans: s.reader.spans}}
+	BoundAccounts(crowd, 0, 1000, 100)
 	calls := map[string]func() error{
-		"Ping":           func() error { return r.Ping(ctx) },
-		"InboxPosition":  func() error { _, err := r.InboxPosition(ctx, "n"); return err },
-		"WorkspaceByKey": func() error { _, err := r.WorkspaceByKey(ctx, gateway.KeyWidget, "k"); return err },
-		"Workspaces":     func() error { _, err := r.Workspaces(ctx); return err },
-		"APIKey":         func() error { _, err := r.APIKey(ctx, gateway.KeyWidget, "k"); return err },
-		"APIKeys":        func() error { _, err := r.APIKeys(ctx, w); return err },
-		"Agents":         func() error { _, err := r.Agents(ctx, w); return err },
-		"AttributeDefs":  func() error { _, err := r.AttributeDefs(ctx, w); return err },
-		"Contact":        func() error { _, err := r.Contact(ctx, w, 2); return err },
+		"Account": func() error { _, err := r.Account(ctx, w, 1, gateway.AccountQuery{Limit: rows}); return err },
+		"LargeAccount": func() error {
+			_, err := crowd.Account(ctx, w, 1, gateway.AccountQuery{Limit: rows})
+			return err
+		},
+		"ContactsByEmailPrefix": func() error { _, err := r.ContactsByEmailPrefix(ctx, w, "e", rows); return err },
+		"Ping":                  func() error { return r.Ping(ctx) },
+		"InboxPosition":         func() error { _, err := r.InboxPosition(ctx, "n"); return err },
+		"WorkspaceByKey":        func() error { _, err := r.WorkspaceByKey(ctx, gateway.KeyWidget, "k"); return err },
+		"Workspaces":            func() error { _, err := r.Workspaces(ctx); return err },
+		"APIKey":                func() error { _, err := r.APIKey(ctx, gateway.KeyWidget, "k"); return err },
+		"APIKeys":               func() error { _, err := r.APIKeys(ctx, w); return err },
+		"Agents":                func() error { _, err := r.Agents(ctx, w); return err },
+		"AttributeDefs":         func() error { _, err := r.AttributeDefs(ctx, w); return err },
+		"Contact":               func() error { _, err := r.Contact(ctx, w, 2); return err },
 		"ContactByCustomID": func() error {
 			_, err := r.ContactByCustomID(ctx, w, "u0")
 			return err
@@ -322,6 +331,10 @@ func TestNoScans(t *testing.T) {
 		{"product by custom id", "records USING INDEX records_key (key=? AND workspace_id=?)", calls["RecordByCustomID"]},
 		{"members", strings.ReplaceAll(members, "former", "company"), calls["Members"]},
 		{"former members", members, calls["FormerMembers"]},
+		{"newest entry of one", "v USING COVERING INDEX page_views_contact (contact_id=? AND workspace_id=? AND at<?)", calls["Account"]},
+		{"newest events", "events USING COVERING INDEX events_at (workspace_id=? AND at<?)", calls["LargeAccount"]},
+		{"an event", "v USING INTEGER PRIMARY KEY (rowid=?)", calls["LargeAccount"]},
+		{"start of an e-mail", "i USING PRIMARY KEY (value>? AND value<?)", func() error { _, err := r.ContactsByEmailPrefix(ctx, w, "none", rows); return err }},
 	} {
 		rec.queries = map[string]int{}
 		if err := c.call(); err != nil {
@@ -334,7 +347,10 @@ func TestNoScans(t *testing.T) {
 		if !slices.Contains(all, "SEARCH "+c.want) {
 			t.Errorf("%s: want SEARCH %s, got\n\t%s", c.what, c.want, strings.Join(all, "\n\t"))
 		}
-		if slices.ContainsFunc(all, func(detail string) bool { return strings.Contains(detail, "TEMP B-TREE") }) {
+		// Those of one time may be sorted among themselves.
+		if slices.ContainsFunc(all, func(detail string) bool {
+			return strings.Contains(detail, "TEMP B-TREE") && !strings.Contains(detail, "FOR LAST TERM")
+		}) {
 			t.Errorf("%s sorts:\n\t%s", c.what, strings.Join(all, "\n\t"))
 		}
 	}

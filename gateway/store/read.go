@@ -615,7 +615,7 @@ const (
 // finds.
 func (r *reader) companies(ctx context.Context, op string, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.CompanyView, err error) {
 	err = r.view(ctx, op, func(tx *sql.Tx) error {
-		views, err = companyViews(ctx, tx, w, text, args...)
+		views, err = companyViews(ctx, tx, w, false, text, args...)
 		return err
 	})
 	if err != nil {
@@ -624,9 +624,9 @@ func (r *reader) companies(ctx context.Context, op string, w gateway.WorkspaceID
 	return views, nil
 }
 
-// companyViews runs a query that starts with companyViewFields and adds the newest
-// employees: a query for up to maxAliases companies.
-func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.CompanyView, err error) {
+// companyViews runs a query that starts with companyViewFields and adds, unless brief,
+// the newest employees: a query for up to maxAliases companies.
+func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, brief bool, text string, args ...any) (views []*gateway.CompanyView, err error) {
 	byID := map[int64]*gateway.CompanyView{}
 	var ids []int64
 	err = query(ctx, tx, func(rows *sql.Rows) error {
@@ -644,8 +644,8 @@ func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text s
 		views, ids, byID[int64(v.ID)] = append(views, v), append(ids, int64(v.ID)), v
 		return nil
 	}, text, args...)
-	if err != nil {
-		return nil, err
+	if err != nil || brief {
+		return views, err
 	}
 	for part := range slices.Chunk(ids, maxAliases) {
 		var b strings.Builder

@@ -483,7 +483,7 @@ func (r *reader) FindCompanies(ctx context.Context, w gateway.WorkspaceID, q gat
 			return err
 		}
 		for part := range slices.Chunk(ids, chunk) {
-			some, err := companyViews(ctx, tx, w, `WITH `+wanted(len(part))+` `+companyViewFields+` FROM wanted w CROSS JOIN companies c
+			some, err := companyViews(ctx, tx, w, q.Brief, `WITH `+wanted(len(part))+` `+companyViewFields+` FROM wanted w CROSS JOIN companies c
 				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
 			if err != nil {
 				return err

@@ -94,15 +94,19 @@ func history[T any](ctx context.Context, r *reader, op string, w gateway.Workspa
 
 const pageViewColumns = "contact_id, COALESCE(visitor_key, '') AS visitor_key, COALESCE(url, '') AS url, COALESCE(path, '') AS path, COALESCE(title, '') AS title, COALESCE(referrer, '') AS referrer"
 
+func scanPageView(rows *sql.Rows, w gateway.WorkspaceID) (gateway.PageView, error) {
+	v := gateway.PageView{WorkspaceID: w}
+	var at int64
+	err := rows.Scan(&v.ID, &at, &v.ContactID, &v.Key, &v.URL, &v.Path, &v.Title, &v.Referrer)
+	v.At = moment(at)
+	return v, err
+}
+
 // PageViews implements gateway.Reader.
 func (r *reader) PageViews(ctx context.Context, w gateway.WorkspaceID, id gateway.ContactID, q gateway.HistoryQuery) ([]gateway.PageView, error) {
 	q.Kind = ""
 	return history(ctx, r, "page views", w, id, q, "page_views", pageViewColumns, "''", func(rows *sql.Rows) (gateway.PageView, error) {
-		v := gateway.PageView{WorkspaceID: w}
-		var at int64
-		err := rows.Scan(&v.ID, &at, &v.ContactID, &v.Key, &v.URL, &v.Path, &v.Title, &v.Referrer)
-		v.At = moment(at)
-		return v, err
+		return scanPageView(rows, w)
 	}, func(v *gateway.PageView) (at, id int64) { return micros(v.At), v.ID })
 }
 

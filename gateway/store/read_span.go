@@ -174,6 +174,7 @@ type spanSearch struct {
 	// merged finds those of the contacts in $2 (with commas, between open and close)
 	// that became part of others: their ids and the others'.
 	merged, open, close string
+	account             *accountSearch
 }
 
 var (
@@ -187,6 +188,7 @@ var (
 			FROM (SELECT id FROM contacts WHERE workspace_id = $1 AND unseen_at >= $2 AND unseen_at <= $3 AND unseen_at <> 0 ORDER BY unseen_at LIMIT $4) AS h1`,
 		merged: `SELECT c.id, c.merged_into FROM json_each($2) AS w CROSS JOIN contacts c WHERE c.id = w.value AND c.workspace_id = $1 AND c.merged_into <> 0`,
 		open:   "[", close: "]",
+		account: &sqliteAccounts,
 	}
 	// Ranges of blocks can be read by a bitmap only, which plannerSettings rule out.
 	postgresSpans = spanSearch{
@@ -202,6 +204,7 @@ var (
 		merged: `SELECT c.id, c.merged_into FROM (SELECT $1::bigint AS workspace_id, unnest($2::text::bigint[]) AS id OFFSET 0) AS u
 			JOIN contacts c ON c.workspace_id = u.workspace_id AND c.id = u.id WHERE c.merged_into <> 0`,
 		open: "{", close: "}",
+		account: &postgresAccounts,
 	}
 )
 

@@ -121,6 +121,9 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"find by tag", testFindByTag},
 		{"tags are taken away", testUntag},
 		{"added tags", testAddTag},
+		{"what the people of a company did", testAccount},
+		{"contacts by the start of their e-mail", testEmailPrefix},
+		{"companies without employees", testBriefCompanies},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
