@@ -111,7 +111,7 @@ func TestTemplatesAreStrict(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, m := range regexp.MustCompile(`(?i)\sstyle=|\son[a-z]+=|<style|<script[^>]*>[^<]|https?://|hx-on|hx-vals='js`).FindAllString(string(text), -1) {
+		for _, m := range regexp.MustCompile(`(?i)\sstyle=|\son[a-z]+=|<style|<script[^>]*>[^<]|(?:src|href|action|srcset|hx-[a-z]+)="https?://|url\(https?://|hx-on|hx-vals='js`).FindAllString(string(text), -1) {
 			t.Errorf("%s has %q", file.Name(), m)
 		}
 		for _, m := range regexp.MustCompile(`\{\{icon "([^"]+)"`).FindAllStringSubmatch(string(text), -1) {

@@ -484,12 +484,24 @@ func (s *Server) linkTo(r *request, name, value string) *string {
 // writeJSON answers with v. The body is made before anything is sent, so that a
 // value that can't be written is an error and not half an answer.
 func writeJSON(c echo.Context, status int, v any) error {
-	body, err := encodeJSON(v)
-	if err != nil {
+	w := jsonWriters.Get().(*jsonWriter)
+	defer func() {
+		if w.b.Cap() <= maxKeptWriter {
+			w.b.Reset()
+			jsonWriters.Put(w)
+		}
+	}()
+	if err := w.write(v); err != nil {
 		return err
 	}
-	return sendJSON(c, status, body)
+	return sendJSON(c, status, w.b.Bytes())
 }
+
+// jsonWriters are used again, since a page of contacts would have its buffer grow eight
+// times. Few answers need one of more than maxKeptWriter bytes, and none should keep it.
+var jsonWriters = sync.Pool{New: func() any { return newJSONWriter() }}
+
+const maxKeptWriter = 512 << 10
 
 // encodeJSON returns v as JSON, its letters as they are.
 func encodeJSON(v any) ([]byte, error) {
