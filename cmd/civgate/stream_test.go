@@ -382,6 +382,10 @@ func dumpStore(t *testing.T, s *store.Store) []string {
 		}
 		for _, row := range all {
 			switch table {
+			case "contacts":
+				// An index of who may not have been seen: it names too many, by how payloads
+				// fell into batches, and never too few.
+				delete(row, "unseen_at")
 			case "companies":
 				delete(row, "created_at")
 				delete(row, "updated_at")
