@@ -434,14 +434,16 @@ func newEmployeeRow(v *companyPage, i int, m gateway.MemberView) employeeRow {
 	return row
 }
 
-// companyAttributes reads the fields of the company: its own and the usual ones, and
-// others that have a value.
+// companyAttributes reads the fields of the company, all but those that profiles leave out.
 func (p *panel) companyAttributes(c *call, v *companyPage, editing *companyCell) error {
 	fields, err := p.companyFields(c)
 	if err != nil {
 		return err
 	}
 	for _, f := range fields {
+		if f.def != nil && f.def.Hidden {
+			continue
+		}
 		cell := c.companyCell(v.View, f)
 		if editing != nil && editing.Name == f.Name {
 			cell = *editing

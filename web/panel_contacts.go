@@ -92,32 +92,33 @@ type contactField struct {
 	Name, Label string
 	Type        gateway.Type
 	standard    bool
+	def         *gateway.AttributeDef // of a custom attribute
 }
 
 // contactFields are the fields that no attribute is behind.
 var contactFields = []contactField{
-	{"email", "E-mail", gateway.TypeText, true},
-	{"custom_id", "Custom id", gateway.TypeText, true},
-	{"last_seen", "Last seen", gateway.TypeDatetime, true},
-	{"first_seen", "First seen", gateway.TypeDatetime, true},
-	{"page_views", "Page views", gateway.TypeNumber, true},
-	{"created_at", "Created", gateway.TypeDatetime, true},
-	{"updated_at", "Changed", gateway.TypeDatetime, true},
+	{"email", "E-mail", gateway.TypeText, true, nil},
+	{"custom_id", "Custom id", gateway.TypeText, true, nil},
+	{"last_seen", "Last seen", gateway.TypeDatetime, true, nil},
+	{"first_seen", "First seen", gateway.TypeDatetime, true, nil},
+	{"page_views", "Page views", gateway.TypeNumber, true, nil},
+	{"created_at", "Created", gateway.TypeDatetime, true, nil},
+	{"updated_at", "Changed", gateway.TypeDatetime, true, nil},
 }
 
 // contactFields are all fields of the workspace's contacts: name first, then by label.
 func (p *panel) contactFields(ctx context.Context, w gateway.WorkspaceID) ([]contactField, error) {
 	all := slices.Clone(contactFields)
 	for _, a := range gateway.StandardAttrs(gateway.EntityContact) {
-		all = append(all, contactField{a.Name, a.Label, a.Type, true})
+		all = append(all, contactField{a.Name, a.Label, a.Type, true, nil})
 	}
 	defs, err := p.Read.AttributeDefs(ctx, w)
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range defs {
-		if d.Entity == gateway.EntityContact {
-			all = append(all, contactField{d.Name, brief(cmp.Or(d.Label, d.Name)), d.Type, false})
+	for i := range defs {
+		if d := &defs[i]; d.Entity == gateway.EntityContact {
+			all = append(all, contactField{d.Name, brief(cmp.Or(d.Label, d.Name)), d.Type, false, d})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b contactField) int {
@@ -309,6 +310,9 @@ func fieldHint(f contactField) string {
 	}
 	switch f.Type {
 	case gateway.TypeNumber:
+		if f.def != nil && f.def.Integer {
+			return "Write a whole number."
+		}
 		return "Write a number."
 	case gateway.TypeBool:
 		return "Write true or false."

@@ -212,7 +212,11 @@ func attributeOf(f contactField, key, text string) (gateway.PayloadAttribute, er
 		}
 		value = gateway.ListValue(items...)
 	} else {
-		v, ok := gateway.Convert(value, f.Type)
+		convert := func(v gateway.Value) (gateway.Value, bool) { return gateway.Convert(v, f.Type) }
+		if f.def != nil {
+			convert = f.def.Convert
+		}
+		v, ok := convert(value)
 		if !ok {
 			return refuse(fieldHint(f))
 		}
@@ -283,7 +287,7 @@ func (p *panel) renderContact(c *call, status int, f *form) error {
 		case "last_seen", "first_seen", "page_views", "created_at", "updated_at":
 			continue
 		}
-		if slices.Contains(identityFields, field.Name) {
+		if slices.Contains(identityFields, field.Name) || field.def != nil && field.def.Hidden {
 			continue
 		}
 		if _, has := view.Attributes.Get(field.Name); has || field.Name == editing {
