@@ -69,6 +69,11 @@ func newTab(t *testing.T, base, path string) *tab {
 			}
 		}
 	})
+	// Every tab takes keys as if it were the one in front, whichever was opened last.
+	b.do(func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+		return chromedp.Void{}, err
+	})
 	b.size(1280, 800)
 	b.open(path)
 	return b
@@ -137,6 +142,13 @@ func (b *tab) click(selector string) {
 	b.do(chromedp.Click(selector, chromedp.NodeVisible))
 }
 
+// choose sets the value of a field and tells the page, as a person does who chooses it.
+func (b *tab) choose(selector, value string) {
+	b.t.Helper()
+	b.until(`document.querySelector(` + quote(selector) + `) !== null`)
+	eval[bool](b, `((e) => { e.value = `+quote(value)+`; return e.dispatchEvent(new Event('change', { bubbles: true })) })(document.querySelector(`+quote(selector)+`))`)
+}
+
 // until waits for an expression to become true, here or on a page that the tab goes to.
 func (b *tab) until(expression string) {
 	b.t.Helper()
@@ -150,7 +162,8 @@ func (b *tab) until(expression string) {
 		}
 	}
 	if err != nil {
-		b.t.Fatalf("%s never came true: %v\nThe page reads:\n%s", expression, err, eval[string](b, `(document.getElementById('know') ?? document.body).innerText`))
+		b.t.Fatalf("%s never came true: %v\nThe focus is on %s\nThe page reads:\n%.2000s", expression, err,
+			eval[string](b, `document.activeElement.cloneNode().outerHTML`), eval[string](b, `(document.getElementById('know') ?? document.body).innerText`))
 	}
 }
 

@@ -35,6 +35,8 @@ func numbered(from, to int) []string {
 func TestQueueSurvivesOfflineAndReload(t *testing.T) {
 	t.Parallel()
 	g, b := newGateway(t), newTab(t)
+	// The beacons of the page that is left are never answered: what they carry is known or not by the next page's requests.
+	beacon := func(r request) bool { return r.Header.Get("Sec-Fetch-Mode") == "no-cors" }
 	g.decide(always(answer{Cut: true}))
 	b.open(g.site("/anonymous"))
 	b.run(`for (let i = 0; i < 70; i++) userengage('event.' + i)`)
@@ -44,10 +46,11 @@ func TestQueueSurvivesOfflineAndReload(t *testing.T) {
 	}
 	b.open(g.site("/known"))
 	b.run(`userengage('event.70')`)
+	left := len(g.received())
 	g.wait("a try of the second page", func() bool {
-		return slices.ContainsFunc(g.received(), func(r request) bool { return r.Messages[0].Envelope.Path == "/anonymous" && len(r.Messages) > 1 })
+		return slices.ContainsFunc(g.received()[left:], func(r request) bool { return !beacon(r) && len(r.Messages) > 1 })
 	})
-	g.decide(nil)
+	g.decide(func(r request) answer { return answer{Cut: beacon(r)} })
 	b.run(`dispatchEvent(new Event('online'))`)
 	drained(b)
 

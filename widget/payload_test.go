@@ -60,6 +60,7 @@ func TestPayloadFunctions(t *testing.T) {
 
 		{"ids carry the time", `payload.messageId(0x0190a1b2c3d4).slice(0, 15)`, `"0190a1b2-c3d4-7"`},
 		{"ids grow within a millisecond", `(() => { const ids = Array.from({length: 500}, () => payload.messageId(0x0190a1b2c3d5)); return ids.join() === ids.slice().sort().join() && new Set(ids).size === 500; })()`, `true`},
+		{"ids don't run ahead of the clock", `(() => { const ids = Array.from({length: 250}, () => payload.messageId(0x0190a1b2c4d5)); return ids[249] < '0190a1b2-c4d6'; })()`, `true`},
 		{"ids grow when the clock goes back a little", `payload.messageId(0x0190a1b2f000) < payload.messageId(0x0190a1b2e000)`, `true`},
 		{"ids follow a clock that was far off", `[payload.messageId(0x0290a1b2c3d4), payload.messageId(0x0190a1b2c3d4)].map((id) => id.slice(0, 4))`, `["0290","0190"]`},
 		{"keys", `Array.from({length: 200}, () => payload.random(12, 36)).every((key) => /^[a-z0-9]{12}$/.test(key))`, `true`},
