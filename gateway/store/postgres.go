@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -136,22 +137,27 @@ func openPostgres(ctx context.Context, url string) (*sql.DB, *postgresWriter, er
 		reads.RuntimeParams[name] = value
 		config.ConnConfig.RuntimeParams[name] = value
 	}
-	// All reads of a call see one state, and can do no harm. They look at how
-	// large the tables are now.
+	// All reads of a call see one state, and can do no harm.
 	reads.RuntimeParams["default_transaction_isolation"] = "repeatable read"
 	reads.RuntimeParams["default_transaction_read_only"] = "on"
-	reads.RuntimeParams["plan_cache_mode"] = "force_custom_plan"
 	// A query for a list is another one for every length, so there are many.
 	reads.StatementCacheCapacity = 128
-	db := stdlib.OpenDB(*reads)
+	// All statements are made to have one good plan, whatever their values. It is made
+	// once, and again when the tables have grown: see replan.
+	reads.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
+	w := &postgresWriter{ids: idPool{ranges: map[gateway.IDKind][]idRange{}}}
+	db := stdlib.OpenDB(*reads, stdlib.OptionResetSession(func(ctx context.Context, c *pgx.Conn) error {
+		if err := w.replan(ctx, c); err != nil {
+			return driver.ErrBadConn // the pool takes another one
+		}
+		return nil
+	}))
 	db.SetMaxOpenConns(postgresReaders)
 	db.SetMaxIdleConns(postgresReaders)
 	db.SetConnMaxIdleTime(time.Minute)
 	db.SetConnMaxLifetime(time.Hour)
 
-	// The writer's statements are made to have one good plan, whatever their
-	// values. It is made once, and again when the tables have grown: see replan.
-	config.ConnConfig.RuntimeParams["plan_cache_mode"] = "force_generic_plan"
 	config.MaxConns = postgresWriters
 	config.MinConns, config.MinIdleConns = 0, 0
 	config.PingTimeout = connectTimeout
@@ -163,11 +169,10 @@ func openPostgres(ctx context.Context, url string) (*sql.DB, *postgresWriter, er
 		_, err := c.Exec(ctx, `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')`)
 		return err
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
+	if w.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
-	return db, &postgresWriter{pool: pool, ids: idPool{ranges: map[gateway.IDKind][]idRange{}}}, nil
+	return db, w, nil
 }
 
 // migratePostgres applies the migrations that the database has not seen, one
@@ -342,7 +347,7 @@ func (w *postgresWriter) begin(ctx context.Context) (*pgxpool.Conn, pgx.Tx, erro
 }
 
 // maxPlanAge and minGrowth are after what time, and after how many rows of this
-// process, the writer's plans are made anew.
+// process, a connection's plans are made anew.
 const (
 	maxPlanAge = time.Second
 	minGrowth  = 1000

@@ -625,10 +625,10 @@ func (r *reader) companies(ctx context.Context, op string, w gateway.WorkspaceID
 }
 
 // companyViews runs a query that starts with companyViewFields and adds, unless brief,
-// the newest employees: a query for up to maxAliases companies.
+// the newest employees: a query for up to chunk companies, and one for each that has more
+// than are shown.
 func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, brief bool, text string, args ...any) (views []*gateway.CompanyView, err error) {
 	byID := map[int64]*gateway.CompanyView{}
-	var ids []int64
 	err = query(ctx, tx, func(rows *sql.Rows) error {
 		v := &gateway.CompanyView{Company: gateway.Company{WorkspaceID: w}}
 		var attributes string
@@ -641,29 +641,36 @@ func companyViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, brief 
 		if v.Attributes, err = joinBag(attributes, [len(columnAttributes)]string{}); err != nil {
 			return fmt.Errorf("company %d: %w", v.ID, err)
 		}
-		views, ids, byID[int64(v.ID)] = append(views, v), append(ids, int64(v.ID)), v
+		views, byID[int64(v.ID)] = append(views, v), v
 		return nil
 	}, text, args...)
 	if err != nil || brief {
 		return views, err
 	}
-	for part := range slices.Chunk(ids, maxAliases) {
-		var b strings.Builder
-		for i := range part {
-			if i > 0 {
-				b.WriteString(" UNION ALL ")
-			}
-			fmt.Fprintf(&b, `SELECT * FROM (SELECT company_id, contact_id FROM memberships WHERE workspace_id = $1 AND company_id = $%d AND until = 0
-				ORDER BY since DESC, contact_id DESC LIMIT %d) AS m%d`, i+2, gateway.MaxEmployees, i)
+	var few, many []int64
+	for _, v := range views {
+		if v.EmployeesCount > gateway.MaxEmployees {
+			many = append(many, int64(v.ID))
+		} else if v.EmployeesCount > 0 {
+			few = append(few, int64(v.ID))
 		}
-		err := query(ctx, tx, func(rows *sql.Rows) error {
-			var company int64
-			var contact gateway.ContactID
-			err := rows.Scan(&company, &contact)
-			byID[company].Employees = append(byID[company].Employees, contact)
-			return err
-		}, b.String(), params(w, part)...)
-		if err != nil {
+	}
+	employee := func(rows *sql.Rows) error {
+		var company, contact int64
+		err := rows.Scan(&company, &contact)
+		byID[company].Employees = append(byID[company].Employees, gateway.ContactID(contact))
+		return err
+	}
+	for part := range slices.Chunk(few, chunk) {
+		if err := query(ctx, tx, employee, `WITH `+wanted(len(part))+` SELECT m.company_id, m.contact_id FROM wanted w CROSS JOIN memberships m
+			WHERE m.workspace_id = w.workspace_id AND m.company_id = w.id AND m.until = 0 ORDER BY m.company_id, m.since DESC, m.contact_id DESC`,
+			params(w, part)...); err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range many {
+		if err := query(ctx, tx, employee, `SELECT company_id, contact_id FROM memberships WHERE workspace_id = $1 AND company_id = $2 AND until = 0
+			ORDER BY since DESC, contact_id DESC LIMIT $3`, int64(w), id, gateway.MaxEmployees); err != nil {
 			return nil, err
 		}
 	}
