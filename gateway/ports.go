@@ -310,6 +310,11 @@ type Reader interface {
 	SegmentReader
 	SettingsReader
 
+	// View calls fn with a context under which all reads of this Reader see one state of
+	// the data, which costs less than each by itself. They are for one goroutine, and fn
+	// must not wait for anything else meanwhile.
+	View(ctx context.Context, fn func(ctx context.Context) error) error
+
 	// WorkspaceByKey finds the workspace that a secret names (see APIKey).
 	WorkspaceByKey(ctx context.Context, kind KeyKind, secret string) (*Workspace, error)
 	Workspaces(ctx context.Context) ([]Workspace, error)

@@ -1,11 +1,9 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -94,6 +92,17 @@ func (s *Server) rest(m *methods) echo.HandlerFunc {
 		}
 		return nil
 	}
+}
+
+// inView has everything that read reads show one state of the data. Answer behind it: a
+// client may be slow.
+func (s *Server) inView(r *request, read func() error) error {
+	asked := r.Request()
+	return s.reader.View(asked.Context(), func(ctx context.Context) error {
+		r.SetRequest(asked.WithContext(ctx))
+		defer r.SetRequest(asked)
+		return read()
+	})
 }
 
 func (s *Server) restNotFound(c echo.Context) error {
@@ -479,91 +488,6 @@ func (s *Server) linkTo(r *request, name, value string) *string {
 	kept.Set(name, value)
 	u := s.proxies.scheme(req) + "://" + s.proxies.host(req) + req.URL.EscapedPath() + "?" + kept.Encode()
 	return &u
-}
-
-// writeJSON answers with v. The body is made before anything is sent, so that a
-// value that can't be written is an error and not half an answer.
-func writeJSON(c echo.Context, status int, v any) error {
-	w := jsonWriters.Get().(*jsonWriter)
-	defer func() {
-		if w.b.Cap() <= maxKeptWriter {
-			w.b.Reset()
-			jsonWriters.Put(w)
-		}
-	}()
-	if err := w.write(v); err != nil {
-		return err
-	}
-	return sendJSON(c, status, w.b.Bytes())
-}
-
-// jsonWriters are used again, since a page of contacts would have its buffer grow eight
-// times. Few answers need one of more than maxKeptWriter bytes, and none should keep it.
-var jsonWriters = sync.Pool{New: func() any { return newJSONWriter() }}
-
-const maxKeptWriter = 512 << 10
-
-// encodeJSON returns v as JSON, its letters as they are.
-func encodeJSON(v any) ([]byte, error) {
-	w := newJSONWriter()
-	if err := w.write(v); err != nil {
-		return nil, err
-	}
-	return w.b.Bytes(), nil
-}
-
-// jsonWriter writes JSON without the looking through again that encoding/json does with
-// what a MarshalJSON returns: for a page of contacts that is a fifth of the work.
-type jsonWriter struct {
-	b   bytes.Buffer
-	enc *json.Encoder
-}
-
-func newJSONWriter() *jsonWriter {
-	w := new(jsonWriter)
-	w.enc = json.NewEncoder(&w.b)
-	w.enc.SetEscapeHTML(false)
-	return w
-}
-
-func (w *jsonWriter) write(v any) error {
-	switch v := v.(type) {
-	case page:
-		return w.page(&v)
-	case extended:
-		return w.extended(&v)
-	}
-	if err := w.enc.Encode(v); err != nil {
-		return err
-	}
-	w.b.Truncate(w.b.Len() - len("\n"))
-	return nil
-}
-
-// page writes what encoding/json would.
-func (w *jsonWriter) page(p *page) error {
-	for i, member := range []any{p.Count, p.Next, p.Previous} {
-		w.b.WriteString([...]string{`{"count":`, `,"next":`, `,"previous":`}[i])
-		if err := w.write(member); err != nil {
-			return err
-		}
-	}
-	w.b.WriteString(`,"results":`)
-	if p.Results == nil {
-		w.b.WriteString("null}")
-		return nil
-	}
-	w.b.WriteByte('[')
-	for i, result := range p.Results {
-		if i > 0 {
-			w.b.WriteByte(',')
-		}
-		if err := w.write(result); err != nil {
-			return err
-		}
-	}
-	w.b.WriteString("]}")
-	return nil
 }
 
 // sendJSON answers with a JSON text; nil is no body. HEAD gets the headers of it.

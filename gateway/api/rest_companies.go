@@ -70,24 +70,30 @@ func (s *Server) searchCompanies(r *request) error {
 func companyID(v *gateway.CompanyView) int64 { return int64(v.ID) }
 
 func (s *Server) listCompanies(r *request, where []gateway.Condition) error {
-	ctx := r.Request().Context()
-	k := filtered(r, listCompanies, companyID, where, s.reader.FindCompanies)
-	if len(where) == 0 {
-		k.forth = false
-		k.before = func(before int64, limit int) ([]*gateway.CompanyView, error) {
-			return s.reader.Companies(ctx, r.workspace.ID, gateway.CompanyID(before), limit)
+	var p page
+	err := s.inView(r, func() error {
+		ctx := r.Request().Context()
+		k := filtered(r, listCompanies, companyID, where, s.reader.FindCompanies)
+		if len(where) == 0 {
+			k.forth = false
+			k.before = func(before int64, limit int) ([]*gateway.CompanyView, error) {
+				return s.reader.Companies(ctx, r.workspace.ID, gateway.CompanyID(before), limit)
+			}
 		}
-	}
-	rows, p, err := k.read(s, r)
-	if err != nil {
-		return err
-	}
-	if p.countFiltered(len(rows)); len(where) == 0 {
-		if p.Count, err = s.reader.CountCompanies(ctx, r.workspace.ID); err != nil {
+		rows, at, err := k.read(s, r)
+		if err != nil {
 			return err
 		}
-	}
-	if p.Results, err = s.companyShapes(r, rows); err != nil {
+		p = at
+		if p.countFiltered(len(rows)); len(where) == 0 {
+			if p.Count, err = s.reader.CountCompanies(ctx, r.workspace.ID); err != nil {
+				return err
+			}
+		}
+		p.Results, err = s.companyShapes(r, rows)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return writeJSON(r, http.StatusOK, p)
@@ -96,11 +102,18 @@ func (s *Server) listCompanies(r *request, where []gateway.Condition) error {
 // company answers GET of a company's path.
 func (s *Server) company(find findCompany) restHandler {
 	return func(r *request) error {
-		v, err := find(r)
+		var shapes []any
+		err := s.inView(r, func() error {
+			v, err := find(r)
+			if err == nil {
+				shapes, err = s.companyShapes(r, []*gateway.CompanyView{v})
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		return s.writeCompany(r, v)
+		return writeJSON(r, http.StatusOK, shapes[0])
 	}
 }
 

@@ -48,24 +48,30 @@ func (s *Server) contacts(r *request) error {
 func contactID(v *gateway.ContactView) int64 { return int64(v.Contact.ID) }
 
 func (s *Server) listContacts(r *request, where []gateway.Condition) error {
-	ctx := r.Request().Context()
-	k := filtered(r, listContacts, contactID, where, s.reader.FindContacts)
-	if len(where) == 0 {
-		k.forth = false
-		k.before = func(before int64, limit int) ([]*gateway.ContactView, error) {
-			return s.reader.Contacts(ctx, r.workspace.ID, gateway.ContactID(before), limit)
+	var p page
+	err := s.inView(r, func() error {
+		ctx := r.Request().Context()
+		k := filtered(r, listContacts, contactID, where, s.reader.FindContacts)
+		if len(where) == 0 {
+			k.forth = false
+			k.before = func(before int64, limit int) ([]*gateway.ContactView, error) {
+				return s.reader.Contacts(ctx, r.workspace.ID, gateway.ContactID(before), limit)
+			}
 		}
-	}
-	rows, p, err := k.read(s, r)
-	if err != nil {
-		return err
-	}
-	if p.countFiltered(len(rows)); len(where) == 0 {
-		if p.Count, err = s.reader.CountContacts(ctx, r.workspace.ID); err != nil {
+		rows, at, err := k.read(s, r)
+		if err != nil {
 			return err
 		}
-	}
-	if p.Results, err = s.contactShapes(r, rows); err != nil {
+		p = at
+		if p.countFiltered(len(rows)); len(where) == 0 {
+			if p.Count, err = s.reader.CountContacts(ctx, r.workspace.ID); err != nil {
+				return err
+			}
+		}
+		p.Results, err = s.contactShapes(r, rows)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return writeJSON(r, http.StatusOK, p)
@@ -74,11 +80,18 @@ func (s *Server) listContacts(r *request, where []gateway.Condition) error {
 // contact answers GET /users/:id/ and /users-by-id/:custom_id/.
 func (s *Server) contact(find findContact) restHandler {
 	return func(r *request) error {
-		v, err := find(r)
+		var shapes []any
+		err := s.inView(r, func() error {
+			v, err := find(r)
+			if err == nil {
+				shapes, err = s.contactShapes(r, []*gateway.ContactView{v})
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		return s.writeContact(r, v)
+		return writeJSON(r, http.StatusOK, shapes[0])
 	}
 }
 

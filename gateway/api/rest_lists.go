@@ -52,14 +52,6 @@ type listShape struct {
 
 func shapeList(l gateway.List) listShape { return listShape{l.ID, l.Name, l.Description} }
 
-func shapeLists(all []gateway.List) []listShape {
-	shapes := make([]listShape, len(all))
-	for i, l := range all {
-		shapes[i] = shapeList(l)
-	}
-	return shapes
-}
-
 // idInPath is the internal id in the path, for what has no other.
 func (r *request) idInPath() (int64, error) {
 	return parseID(strings.TrimRight(r.pathID(), "/"))

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -167,28 +166,52 @@ func (k *recordKind) listAll(s *Server) restHandler {
 	}
 }
 
-// record is a product or a deal as it is shown, its attributes behind.
-type record struct {
-	ID        gateway.RecordID `json:"id"`
-	CustomID  *string          `json:"custom_id"`
-	Name      *string          `json:"name"`
-	CreatedAt stamp            `json:"created_at"`
-	UpdatedAt stamp            `json:"updated_at"`
+// recordBag is a product or a deal that is being written.
+type recordBag struct {
+	bag
+	*gateway.Record
 }
 
-// productV1 is a product in version 1.
-type productV1 struct {
-	ID        gateway.RecordID `json:"id"`
-	CustomID  *string          `json:"product_id"`
-	Name      *string          `json:"name"`
-	CreatedAt stamp            `json:"created_at"`
-	UpdatedAt stamp            `json:"updated_at"`
-}
-
+// recordFields are those of a product or a deal, its attributes behind; productV1 are
+// those of a product in version 1.
 var (
-	recordFields    = fieldsOf(reflect.TypeFor[record]())
-	productV1Fields = fieldsOf(reflect.TypeFor[productV1]())
+	recordFields = recordObject("custom_id")
+	productV1    = recordObject("product_id")
+
+	recordNames    = recordFields.names()
+	productV1Names = productV1.names()
 )
+
+func recordObject(customID string) members[*recordBag] {
+	return members[*recordBag]{
+		{"id", func(w *jsonWriter, r *recordBag) { w.int(int64(r.ID)) }},
+		{customID, func(w *jsonWriter, r *recordBag) { w.textOrNull(r.CustomID) }},
+		{"name", func(w *jsonWriter, r *recordBag) { w.textOrNull(r.Name) }},
+		{"created_at", func(w *jsonWriter, r *recordBag) { w.stamp(r.CreatedAt) }},
+		{"updated_at", func(w *jsonWriter, r *recordBag) { w.stamp(r.UpdatedAt) }},
+	}
+}
+
+// recordShape is a product or a deal as an answer has it.
+type recordShape struct {
+	sh *shaper
+	v  *gateway.Record
+}
+
+func (s recordShape) writeTo(w *jsonWriter) {
+	r := recordBag{s.sh.bag(s.v.Attributes), s.v}
+	if s.v.Entity == gateway.EntityProduct && s.sh.version == v1 {
+		productV1.open(w, &r)
+		r.rest(w, productV1Names, true)
+	} else {
+		recordFields.open(w, &r)
+		r.rest(w, recordNames, true)
+	}
+	w.put("}")
+}
+
+// MarshalJSON writes what writeTo does, for a record inside of something else.
+func (s recordShape) MarshalJSON() ([]byte, error) { return encodeJSON(s) }
 
 func (s *Server) recordShapes(r *request, entity gateway.Entity, records []*gateway.Record) ([]any, error) {
 	sh, err := s.shaper(r, entity)
@@ -197,13 +220,7 @@ func (s *Server) recordShapes(r *request, entity gateway.Entity, records []*gate
 	}
 	shapes := make([]any, len(records))
 	for i, v := range records {
-		b := sh.bag(v.Attributes)
-		o := record{v.ID, orNull(v.CustomID), orNull(v.Name), stamp(v.CreatedAt), stamp(v.UpdatedAt)}
-		if entity == gateway.EntityProduct && r.version == v1 {
-			shapes[i] = extended{productV1(o), b.rest(productV1Fields, true)}
-			continue
-		}
-		shapes[i] = extended{o, b.rest(recordFields, true)}
+		shapes[i] = recordShape{sh, v}
 	}
 	return shapes, nil
 }

@@ -1,10 +1,8 @@
 package api
 
 import (
-	"encoding/json"
-	"reflect"
+	"slices"
 	"strings"
-	"time"
 
 	"civgate/gateway"
 )
@@ -14,6 +12,9 @@ type shaper struct {
 	version version
 	defs    map[string]*gateway.AttributeDef
 	tags    map[string]gateway.TagID // see readTags
+	// Of the object that is being written, used again for the next one.
+	taken []bool
+	keys  []string
 }
 
 // shaper reads the attribute definitions of the entity. Call it after reading
@@ -32,246 +33,275 @@ func (s *Server) shaper(r *request, of gateway.Entity) (*shaper, error) {
 	return sh, nil
 }
 
-// raw is the JSON text of a value; nil is null.
-type raw = json.RawMessage
+// contactBag is a contact that is being written.
+type contactBag struct {
+	bag
+	*gateway.ContactView
+}
 
 // contactV1 is a contact in version 1: the recorded fields in the recorded
 // order (contract, section 4).
-type contactV1 struct {
-	ID              gateway.ContactID  `json:"id"`
-	Key             *string            `json:"key"`
-	Name            raw                `json:"name"`
-	Email           *string            `json:"email"`
-	Gender          string             `json:"gender"`
-	Status          string             `json:"status"`
-	PhoneNumber     raw                `json:"phone_number"`
-	FirstSeen       stamp              `json:"first_seen"`
-	LastSeen        stamp              `json:"last_seen"`
-	PageViews       int64              `json:"page_views"`
-	LastIP          *string            `json:"last_ip"`
-	Timezone        raw                `json:"timezone"`
-	City            raw                `json:"city"`
-	Region          raw                `json:"region"`
-	Country         raw                `json:"country"`
-	Unsubscribed    raw                `json:"unsubscribed"`
-	BrowserLanguage raw                `json:"browser_language"`
-	Score           raw                `json:"score"`
-	Browser         raw                `json:"browser"`
-	OSType          raw                `json:"os_type"`
-	Resolution      raw                `json:"resolution"`
-	CreatedAt       stamp              `json:"created_at"`
-	UpdatedAt       stamp              `json:"updated_at"`
-	Companies       []contactCompanyV1 `json:"companies"`
-	Attributes      []attributeV1      `json:"attributes"`
-	GravatarURL     raw                `json:"gravatar_url"`
-	Lists           []listShape        `json:"lists"`
-	Tags            []tag              `json:"tags"`
-	Notifications   raw                `json:"notifications"`
-	FacebookURL     raw                `json:"facebook_url"`
-	LinkedinURL     raw                `json:"linkedin_url"`
-	TwitterURL      raw                `json:"twitter_url"`
-	GoogleURL       raw                `json:"google_url"`
-	LastContacted   raw                `json:"last_contacted"`
-	UserID          *string            `json:"user_id"`
-}
-
-// contactCompanyV1 is a company of a contact; company_id is ours and behind the
-// recorded fields.
-type contactCompanyV1 struct {
-	MemberSince stamp             `json:"member_since"`
-	ID          gateway.CompanyID `json:"id"`
-	Name        *string           `json:"name"`
-	CompanyID   *string           `json:"company_id"`
-}
-
-// attributeV1 is a custom attribute. value_type is what one client expects
-// behind the recorded fields.
-type attributeV1 struct {
-	NameStd     string              `json:"name_std"`
-	Value       raw                 `json:"value"`
-	Description string              `json:"description"`
-	ID          gateway.AttributeID `json:"id"`
-	Name        string              `json:"name"`
-	ValueType   string              `json:"value_type"`
-}
-
-// tag is a tag of a contact or a company. One that was deleted while they were read
-// has no id, nor has what can't be a name (gateway.IsTagName).
-type tag struct {
-	ID   *gateway.TagID `json:"id"`
-	Name string         `json:"name"`
+var contactV1 = members[*contactBag]{
+	{"id", contactNumber},
+	{"key", contactKey},
+	{"name", contactName},
+	{"email", contactEmail},
+	{"gender", contactGender},
+	{"status", contactStatus},
+	takes[*contactBag]("phone_number"),
+	{"first_seen", contactFirstSeen},
+	{"last_seen", contactLastSeen},
+	{"page_views", contactPageViews},
+	{"last_ip", contactLastIP},
+	takes[*contactBag]("timezone"),
+	takes[*contactBag]("city"),
+	takes[*contactBag]("region"),
+	takes[*contactBag]("country"),
+	takesOr[*contactBag]("unsubscribed", "false"),
+	takes[*contactBag]("browser_language"),
+	takesOr[*contactBag]("score", "0"),
+	takes[*contactBag]("browser"),
+	takes[*contactBag]("os_type"),
+	takes[*contactBag]("resolution"),
+	{"created_at", contactCreated},
+	{"updated_at", contactUpdated},
+	{"companies", func(w *jsonWriter, c *contactBag) {
+		w.list(len(c.Companies), func(i int) { contactCompanyV1.open(w, &c.Companies[i]); w.put("}") })
+	}},
+	{"attributes", func(w *jsonWriter, c *contactBag) { c.attributes(w) }},
+	takes[*contactBag]("gravatar_url"),
+	{"lists", contactLists},
+	{"tags", func(w *jsonWriter, c *contactBag) { c.tags(w) }},
+	takesOr[*contactBag]("notifications", "true"),
+	takes[*contactBag]("facebook_url"),
+	takes[*contactBag]("linkedin_url"),
+	takes[*contactBag]("twitter_url"),
+	takes[*contactBag]("google_url"),
+	{"last_contacted", null[*contactBag]},
+	{"user_id", contactCustomID},
 }
 
 // contactV2 is a contact in version 2, recorded in 2022 with gaps: country to
 // resolution and google_url to last_contacted stand where the record only says
 // that more came.
-type contactV2 struct {
-	ID                  gateway.ContactID  `json:"id"`
-	UserKey             *string            `json:"user_key"`
-	Name                raw                `json:"name"`
-	Email               *string            `json:"email"`
-	Gender              string             `json:"gender"`
-	Status              string             `json:"status"`
-	PhoneNumber         raw                `json:"phone_number"`
-	Country             raw                `json:"country"`
-	Region              raw                `json:"region"`
-	City                raw                `json:"city"`
-	Timezone            raw                `json:"timezone"`
-	LastIP              *string            `json:"last_ip"`
-	Browser             raw                `json:"browser"`
-	OSType              raw                `json:"os_type"`
-	Resolution          raw                `json:"resolution"`
-	FirstSeen           stamp              `json:"first_seen"`
-	LastSeen            stamp              `json:"last_seen"`
-	PageViews           int64              `json:"page_views"`
-	Unsubscribed        raw                `json:"unsubscribed"`
-	BrowserLanguage     raw                `json:"browser_language"`
-	Score               raw                `json:"score"`
-	CreatedAt           stamp              `json:"created_at"`
-	UpdatedAt           stamp              `json:"updated_at"`
-	Companies           []contactCompanyV2 `json:"companies"`
-	GravatarURL         raw                `json:"gravatar_url"`
-	Lists               []listShape        `json:"lists"`
-	Tags                []tag              `json:"tags"`
-	Notifications       raw                `json:"notifications"`
-	GoogleURL           raw                `json:"google_url"`
-	FacebookURL         raw                `json:"facebook_url"`
-	LinkedinURL         raw                `json:"linkedin_url"`
-	TwitterURL          raw                `json:"twitter_url"`
-	LastContacted       raw                `json:"last_contacted"`
-	CustomID            *string            `json:"custom_id"`
-	WebPushSubscription raw                `json:"web_push_subscription"`
+var contactV2 = members[*contactBag]{
+	{"id", contactNumber},
+	{"user_key", contactKey},
+	{"name", contactName},
+	{"email", contactEmail},
+	{"gender", contactGender},
+	{"status", contactStatus},
+	takes[*contactBag]("phone_number"),
+	takes[*contactBag]("country"),
+	takes[*contactBag]("region"),
+	takes[*contactBag]("city"),
+	takes[*contactBag]("timezone"),
+	{"last_ip", contactLastIP},
+	takes[*contactBag]("browser"),
+	takes[*contactBag]("os_type"),
+	takes[*contactBag]("resolution"),
+	{"first_seen", contactFirstSeen},
+	{"last_seen", contactLastSeen},
+	{"page_views", contactPageViews},
+	takesOr[*contactBag]("unsubscribed", "false"),
+	takes[*contactBag]("browser_language"),
+	takesOr[*contactBag]("score", "0"),
+	{"created_at", contactCreated},
+	{"updated_at", contactUpdated},
+	{"companies", func(w *jsonWriter, c *contactBag) {
+		w.list(len(c.Companies), func(i int) { contactCompanyV2.open(w, &c.Companies[i]); w.put("}") })
+	}},
+	takes[*contactBag]("gravatar_url"),
+	{"lists", contactLists},
+	{"tags", func(w *jsonWriter, c *contactBag) { c.tags(w) }},
+	takesOr[*contactBag]("notifications", "true"),
+	takes[*contactBag]("google_url"),
+	takes[*contactBag]("facebook_url"),
+	takes[*contactBag]("linkedin_url"),
+	takes[*contactBag]("twitter_url"),
+	{"last_contacted", null[*contactBag]},
+	{"custom_id", contactCustomID},
+	{"web_push_subscription", null[*contactBag]},
+}
+
+func contactNumber(w *jsonWriter, c *contactBag)    { w.int(int64(c.Contact.ID)) }
+func contactKey(w *jsonWriter, c *contactBag)       { w.textOrNull(c.Key) }
+func contactName(w *jsonWriter, c *contactBag)      { w.raw(c.name(c.Email)) }
+func contactEmail(w *jsonWriter, c *contactBag)     { w.textOrNull(c.Email) }
+func contactGender(w *jsonWriter, c *contactBag)    { w.text(c.gender()) }
+func contactStatus(w *jsonWriter, c *contactBag)    { w.text(c.status(!c.Anonymous())) }
+func contactFirstSeen(w *jsonWriter, c *contactBag) { w.stamp(c.FirstSeen) }
+func contactLastSeen(w *jsonWriter, c *contactBag)  { w.stamp(c.LastSeen) }
+func contactPageViews(w *jsonWriter, c *contactBag) { w.int(c.PageViews) }
+func contactLastIP(w *jsonWriter, c *contactBag)    { w.textOrNull(c.LastIP) }
+func contactCreated(w *jsonWriter, c *contactBag)   { w.stamp(c.CreatedAt) }
+func contactUpdated(w *jsonWriter, c *contactBag)   { w.stamp(c.UpdatedAt) }
+func contactCustomID(w *jsonWriter, c *contactBag)  { w.textOrNull(c.CustomID) }
+
+func contactLists(w *jsonWriter, c *contactBag) {
+	w.list(len(c.Lists), func(i int) { listFields.open(w, &c.Lists[i]); w.put("}") })
+}
+
+// listFields are those of a list at its contacts, as listShape has them.
+var listFields = members[*gateway.List]{
+	{"id", func(w *jsonWriter, l *gateway.List) { w.int(int64(l.ID)) }},
+	{"name", func(w *jsonWriter, l *gateway.List) { w.text(l.Name) }},
+	{"description", func(w *jsonWriter, l *gateway.List) { w.text(l.Description) }},
+}
+
+// contactCompanyV1 is a company of a contact; company_id is ours and behind the
+// recorded fields.
+var contactCompanyV1 = members[*gateway.ContactCompany]{
+	{"member_since", func(w *jsonWriter, c *gateway.ContactCompany) { w.stamp(c.Since) }},
+	{"id", func(w *jsonWriter, c *gateway.ContactCompany) { w.int(int64(c.CompanyID)) }},
+	{"name", func(w *jsonWriter, c *gateway.ContactCompany) { w.textOrNull(c.Name) }},
+	{"company_id", func(w *jsonWriter, c *gateway.ContactCompany) { w.textOrNull(c.CustomID) }},
 }
 
 // contactCompanyV2 is a company of a contact; custom_id is ours.
-type contactCompanyV2 struct {
-	Name        *string           `json:"name"`
-	ID          gateway.CompanyID `json:"id"`
-	MemberSince stamp             `json:"member_since"`
-	CustomID    *string           `json:"custom_id"`
+var contactCompanyV2 = members[*gateway.ContactCompany]{
+	{"name", func(w *jsonWriter, c *gateway.ContactCompany) { w.textOrNull(c.Name) }},
+	{"id", func(w *jsonWriter, c *gateway.ContactCompany) { w.int(int64(c.CompanyID)) }},
+	{"member_since", func(w *jsonWriter, c *gateway.ContactCompany) { w.stamp(c.Since) }},
+	{"custom_id", func(w *jsonWriter, c *gateway.ContactCompany) { w.textOrNull(c.CustomID) }},
+}
+
+// companyBag is a company that is being written.
+type companyBag struct {
+	bag
+	*gateway.CompanyView
 }
 
 // companyV1 is a company in version 1 (contract, section 5).
-type companyV1 struct {
-	ID              gateway.CompanyID `json:"id"`
-	Name            *string           `json:"name"`
-	Description     raw               `json:"description"`
-	Email           raw               `json:"email"`
-	Country         raw               `json:"country"`
-	Region          raw               `json:"region"`
-	City            raw               `json:"city"`
-	Address         raw               `json:"address"`
-	ApproxEmployees raw               `json:"approx_employees"`
-	CreatedAt       stamp             `json:"created_at"`
-	UpdatedAt       stamp             `json:"updated_at"`
-	PhoneNumbers    raw               `json:"phone_numbers"`
-	Attributes      []attributeV1     `json:"attributes"`
-	CompanyID       *string           `json:"company_id"`
-	PostalCode      raw               `json:"postal_code"`
-	Tags            []tag             `json:"tags"`
-	ExtraData       raw               `json:"extra_data"`
+var companyV1 = members[*companyBag]{
+	{"id", companyNumber},
+	{"name", companyName},
+	takes[*companyBag]("description"),
+	takes[*companyBag]("email"),
+	takes[*companyBag]("country"),
+	takes[*companyBag]("region"),
+	takes[*companyBag]("city"),
+	takes[*companyBag]("address"),
+	takes[*companyBag]("approx_employees"),
+	{"created_at", companyCreated},
+	{"updated_at", companyUpdated},
+	{"phone_numbers", companyPhones},
+	{"attributes", func(w *jsonWriter, c *companyBag) { c.attributes(w) }},
+	{"company_id", companyCustomID},
+	takes[*companyBag]("postal_code"),
+	{"tags", func(w *jsonWriter, c *companyBag) { c.tags(w) }},
+	takesOr[*companyBag]("extra_data", "[]"),
 }
 
 // companyV2 is a company in version 2 (contract, section 5).
-type companyV2 struct {
-	ID           gateway.CompanyID   `json:"id"`
-	Name         *string             `json:"name"`
-	Description  raw                 `json:"description"`
-	Email        raw                 `json:"email"`
-	Country      raw                 `json:"country"`
-	Region       raw                 `json:"region"`
-	City         raw                 `json:"city"`
-	Address      raw                 `json:"address"`
-	PostalCode   raw                 `json:"postal_code"`
-	Size         raw                 `json:"size"`
-	CreatedAt    stamp               `json:"created_at"`
-	UpdatedAt    stamp               `json:"updated_at"`
-	Tags         []tag               `json:"tags"`
-	Employees    []gateway.ContactID `json:"employees"`
-	PhoneNumbers raw                 `json:"phone_numbers"`
-	CustomID     *string             `json:"custom_id"`
+var companyV2 = members[*companyBag]{
+	{"id", companyNumber},
+	{"name", companyName},
+	takes[*companyBag]("description"),
+	takes[*companyBag]("email"),
+	takes[*companyBag]("country"),
+	takes[*companyBag]("region"),
+	takes[*companyBag]("city"),
+	takes[*companyBag]("address"),
+	takes[*companyBag]("postal_code"),
+	takes[*companyBag]("size"),
+	{"created_at", companyCreated},
+	{"updated_at", companyUpdated},
+	{"tags", func(w *jsonWriter, c *companyBag) { c.tags(w) }},
+	{"employees", companyEmployees},
+	{"phone_numbers", companyPhones},
+	{"custom_id", companyCustomID},
 }
 
-// contact shapes a contact. Behind the recorded fields lie flat: in version 1
-// the standard attributes that the record has no field for, in version 2 these
-// and the custom ones.
-func (sh *shaper) contact(v *gateway.ContactView) any {
-	b := sh.bag(v.Attributes)
-	name, gender, status := b.name(v.Email), b.gender(), b.status(!v.Anonymous())
-	unsubscribed, notifications, score := b.or("unsubscribed", "false"), b.or("notifications", "true"), b.or("score", "0")
-	if sh.version == v1 {
-		o := contactV1{
-			ID: v.Contact.ID, Key: orNull(v.Key), Name: name, Email: orNull(v.Email),
-			Gender: gender, Status: status, PhoneNumber: b.take("phone_number"),
-			FirstSeen: stamp(v.FirstSeen), LastSeen: stamp(v.LastSeen), PageViews: v.PageViews,
-			LastIP: orNull(v.LastIP), Timezone: b.take("timezone"),
-			City: b.take("city"), Region: b.take("region"), Country: b.take("country"),
-			Unsubscribed: unsubscribed, BrowserLanguage: b.take("browser_language"), Score: score,
-			Browser: b.take("browser"), OSType: b.take("os_type"), Resolution: b.take("resolution"),
-			CreatedAt: stamp(v.CreatedAt), UpdatedAt: stamp(v.UpdatedAt),
-			Companies: make([]contactCompanyV1, len(v.Companies)), Attributes: b.attributes(),
-			GravatarURL: b.take("gravatar_url"), Lists: shapeLists(v.Lists), Tags: b.tags(),
-			Notifications: notifications, FacebookURL: b.take("facebook_url"),
-			LinkedinURL: b.take("linkedin_url"), TwitterURL: b.take("twitter_url"),
-			GoogleURL: b.take("google_url"),
-			UserID:    orNull(v.CustomID),
-		}
-		for i, c := range v.Companies {
-			o.Companies[i] = contactCompanyV1{stamp(c.Since), c.CompanyID, orNull(c.Name), orNull(c.CustomID)}
-		}
-		return extended{o, b.rest(contactV1Fields, false)}
-	}
-	o := contactV2{
-		ID: v.Contact.ID, UserKey: orNull(v.Key), Name: name, Email: orNull(v.Email),
-		Gender: gender, Status: status, PhoneNumber: b.take("phone_number"),
-		Country: b.take("country"), Region: b.take("region"), City: b.take("city"),
-		Timezone: b.take("timezone"), LastIP: orNull(v.LastIP),
-		Browser: b.take("browser"), OSType: b.take("os_type"), Resolution: b.take("resolution"),
-		FirstSeen: stamp(v.FirstSeen), LastSeen: stamp(v.LastSeen), PageViews: v.PageViews,
-		Unsubscribed: unsubscribed, BrowserLanguage: b.take("browser_language"), Score: score,
-		CreatedAt: stamp(v.CreatedAt), UpdatedAt: stamp(v.UpdatedAt),
-		Companies:   make([]contactCompanyV2, len(v.Companies)),
-		GravatarURL: b.take("gravatar_url"), Lists: shapeLists(v.Lists), Tags: b.tags(),
-		Notifications: notifications, GoogleURL: b.take("google_url"),
-		FacebookURL: b.take("facebook_url"), LinkedinURL: b.take("linkedin_url"),
-		TwitterURL: b.take("twitter_url"),
-		CustomID:   orNull(v.CustomID),
-	}
-	for i, c := range v.Companies {
-		o.Companies[i] = contactCompanyV2{orNull(c.Name), c.CompanyID, stamp(c.Since), orNull(c.CustomID)}
-	}
-	return extended{o, b.rest(contactV2Fields, true)}
+func companyNumber(w *jsonWriter, c *companyBag)   { w.int(int64(c.ID)) }
+func companyName(w *jsonWriter, c *companyBag)     { w.textOrNull(c.Name) }
+func companyCreated(w *jsonWriter, c *companyBag)  { w.stamp(c.CreatedAt) }
+func companyUpdated(w *jsonWriter, c *companyBag)  { w.stamp(c.UpdatedAt) }
+func companyPhones(w *jsonWriter, c *companyBag)   { w.put(c.list("phone_numbers")) }
+func companyCustomID(w *jsonWriter, c *companyBag) { w.textOrNull(c.CustomID) }
+
+func companyEmployees(w *jsonWriter, c *companyBag) {
+	w.list(len(c.Employees), func(i int) { w.int(int64(c.Employees[i])) })
 }
 
-// company shapes a company. employees (the newest gateway.MaxEmployees) is
-// recorded in version 2 only; version 1 has it at the end, and both end with
-// employees_count, the number of all of them.
-func (sh *shaper) company(v *gateway.CompanyView) any {
-	b := sh.bag(v.Attributes)
-	employees := v.Employees
-	if employees == nil {
-		employees = []gateway.ContactID{}
-	}
-	count := member{"employees_count", v.EmployeesCount}
-	if sh.version == v1 {
-		o := companyV1{
-			ID: v.ID, Name: orNull(v.Name), Description: b.take("description"), Email: b.take("email"),
-			Country: b.take("country"), Region: b.take("region"), City: b.take("city"), Address: b.take("address"),
-			ApproxEmployees: b.take("approx_employees"), CreatedAt: stamp(v.CreatedAt), UpdatedAt: stamp(v.UpdatedAt),
-			PhoneNumbers: b.list("phone_numbers"), Attributes: b.attributes(), CompanyID: orNull(v.CustomID),
-			PostalCode: b.take("postal_code"), Tags: b.tags(), ExtraData: b.or("extra_data", "[]"),
-		}
-		return extended{o, append(b.rest(companyV1Fields, false), member{"employees", employees}, count)}
-	}
-	o := companyV2{
-		ID: v.ID, Name: orNull(v.Name), Description: b.take("description"), Email: b.take("email"),
-		Country: b.take("country"), Region: b.take("region"), City: b.take("city"), Address: b.take("address"),
-		PostalCode: b.take("postal_code"), Size: b.take("size"),
-		CreatedAt: stamp(v.CreatedAt), UpdatedAt: stamp(v.UpdatedAt), Tags: b.tags(),
-		Employees: employees, PhoneNumbers: b.list("phone_numbers"), CustomID: orNull(v.CustomID),
-	}
-	return extended{o, append(b.rest(companyV2Fields, true), count)}
+func null[T any](w *jsonWriter, _ T) { w.put("null") }
+
+// takes is a field that shows the standard attribute of its name.
+func takes[T interface{ take(name string) string }](name string) field[T] {
+	return field[T]{name, func(w *jsonWriter, of T) { w.raw(of.take(name)) }}
 }
+
+// takesOr is takes with what it shows where the attribute is not set.
+func takesOr[T interface{ take(name string) string }](name, otherwise string) field[T] {
+	return field[T]{name, func(w *jsonWriter, of T) {
+		text := of.take(name)
+		if text == "" {
+			text = otherwise
+		}
+		w.put(text)
+	}}
+}
+
+var (
+	contactV1Names = contactV1.names()
+	contactV2Names = contactV2.names()
+	companyV1Names = companyV1.names("employees", "employees_count")
+	companyV2Names = companyV2.names("employees_count")
+)
+
+// contactShape is a contact as an answer has it. Behind the recorded fields lie flat:
+// in version 1 the standard attributes that the record has no field for, in version 2
+// these and the custom ones.
+type contactShape struct {
+	sh *shaper
+	v  *gateway.ContactView
+}
+
+func (sh *shaper) contact(v *gateway.ContactView) contactShape { return contactShape{sh, v} }
+
+func (s contactShape) writeTo(w *jsonWriter) {
+	c := contactBag{s.sh.bag(s.v.Attributes), s.v}
+	if s.sh.version == v1 {
+		contactV1.open(w, &c)
+		c.rest(w, contactV1Names, false)
+	} else {
+		contactV2.open(w, &c)
+		c.rest(w, contactV2Names, true)
+	}
+	w.put("}")
+}
+
+// MarshalJSON writes what writeTo does, for a contact inside of something else.
+func (s contactShape) MarshalJSON() ([]byte, error) { return encodeJSON(s) }
+
+// companyShape is a company as an answer has it. employees (the newest
+// gateway.MaxEmployees) is recorded in version 2 only; version 1 has it at the end, and
+// both end with employees_count, the number of all of them.
+type companyShape struct {
+	sh *shaper
+	v  *gateway.CompanyView
+}
+
+func (sh *shaper) company(v *gateway.CompanyView) companyShape { return companyShape{sh, v} }
+
+func (s companyShape) writeTo(w *jsonWriter) {
+	c := companyBag{s.sh.bag(s.v.Attributes), s.v}
+	if s.sh.version == v1 {
+		companyV1.open(w, &c)
+		c.rest(w, companyV1Names, false)
+		w.put(`,"employees":`)
+		companyEmployees(w, &c)
+	} else {
+		companyV2.open(w, &c)
+		c.rest(w, companyV2Names, true)
+	}
+	w.put(`,"employees_count":`)
+	w.int(s.v.EmployeesCount)
+	w.put("}")
+}
+
+// MarshalJSON writes what writeTo does, for a company inside of something else.
+func (s companyShape) MarshalJSON() ([]byte, error) { return encodeJSON(s) }
 
 // pageView is a page view in the words of POST /site-views/
 // with title and referrer behind.
@@ -288,25 +318,25 @@ func pageViewOf(v *gateway.PageView) pageView {
 	return pageView{orNull(v.Key), v.URL, v.Path, stamp(v.At), orNull(v.Title), orNull(v.Referrer)}
 }
 
-// bag is the attributes of one object while it is shaped: what a field takes
-// is not shown again behind them.
+// bag is the attributes of one object while it is written: what a field takes
+// is not shown again behind them. A shaper has one at a time.
 type bag struct {
 	*shaper
 	attrs gateway.Attributes
-	taken []bool
 }
 
-func (sh *shaper) bag(a gateway.Attributes) *bag {
-	return &bag{sh, a, make([]bool, len(a))}
+func (sh *shaper) bag(a gateway.Attributes) bag {
+	sh.taken, sh.keys = append(sh.taken[:0], make([]bool, len(a))...), sh.keys[:0]
+	return bag{sh, a}
 }
 
 // value takes the standard attribute of the name.
 func (b *bag) value(name string) (gateway.Value, bool) {
-	if b.defs[name] != nil {
-		return gateway.Value{}, false // a custom one that has the name of a field
-	}
 	for i := range b.attrs {
 		if b.attrs[i].Name == name {
+			if b.defs[name] != nil {
+				break // a custom one that has the name of a field
+			}
 			b.taken[i] = true
 			return b.attrs[i].Value, true
 		}
@@ -314,46 +344,40 @@ func (b *bag) value(name string) (gateway.Value, bool) {
 	return gateway.Value{}, false
 }
 
-func (b *bag) take(name string) raw {
-	v, ok := b.value(name)
-	if !ok {
-		return nil
-	}
-	return raw(v.Raw)
-}
-
-// or takes the attribute, or a default.
-func (b *bag) or(name, otherwise string) raw {
-	if r := b.take(name); r != nil {
-		return r
-	}
-	return raw(otherwise)
+// take takes the text of a standard attribute, "" if it isn't set.
+func (b *bag) take(name string) string {
+	v, _ := b.value(name)
+	return v.Raw
 }
 
 // list takes an attribute as a list: a single value is a list of one.
-func (b *bag) list(name string) raw {
+func (b *bag) list(name string) string {
 	v, ok := b.value(name)
 	switch {
 	case !ok:
-		return raw("[]")
+		return "[]"
 	case v.Type == gateway.TypeList:
-		return raw(v.Raw)
+		return v.Raw
 	}
-	return raw("[" + v.Raw + "]")
+	return "[" + v.Raw + "]"
 }
 
-func (b *bag) tags() []tag {
-	tags := []tag{}
-	if v, ok := b.value("tags"); ok {
-		for _, item := range gateway.Items(v) {
-			t := tag{Name: gateway.Text(item)}
-			if id, ok := b.shaper.tags[t.Name]; ok {
-				t.ID = &id
-			}
-			tags = append(tags, t)
+// tags writes them as tags.
+func (b *bag) tags(w *jsonWriter) {
+	v, _ := b.value("tags")
+	items := gateway.Items(v)
+	w.list(len(items), func(i int) {
+		name := gateway.Text(items[i])
+		w.put(`{"id":`)
+		if id, ok := b.shaper.tags[name]; ok {
+			w.int(int64(id))
+		} else {
+			w.put("null")
 		}
-	}
-	return tags
+		w.put(`,"name":`)
+		w.text(name)
+		w.put("}")
+	})
 }
 
 // word takes an enumeration, which is stored as a number from 1, as its word
@@ -398,10 +422,10 @@ func (b *bag) status(known bool) string {
 
 // name is the full name, else the first and last one, else the e-mail, else
 // null. First and last name stay, to be shown by themselves.
-func (b *bag) name(email string) raw {
+func (b *bag) name(email string) string {
 	full, ok := b.value("name")
 	if ok && gateway.Text(full) != "" {
-		return raw(full.Raw)
+		return full.Raw
 	}
 	first, _ := b.attrs.Get("first_name")
 	last, _ := b.attrs.Get("last_name")
@@ -410,20 +434,40 @@ func (b *bag) name(email string) raw {
 		name = email
 	}
 	if name == "" {
-		return nil
+		return ""
 	}
-	return raw(gateway.TextValue(name).Raw)
+	return gateway.TextValue(name).Raw
 }
 
-// attributes are the custom ones, by name.
-func (b *bag) attributes() []attributeV1 {
-	out := []attributeV1{}
-	for _, a := range b.attrs {
-		if d := b.defs[a.Name]; d != nil {
-			out = append(out, attributeV1{d.Name, raw(a.Value.Raw), d.Description, d.ID, d.Label, valueTypeOf(d)})
+// attributes writes the custom ones, by name. value_type is what one client expects
+// behind the recorded fields.
+func (b *bag) attributes(w *jsonWriter) {
+	first := true
+	w.put("[")
+	for i := range b.attrs {
+		d := b.defs[b.attrs[i].Name]
+		if d == nil {
+			continue
 		}
+		if !first {
+			w.put(",")
+		}
+		first = false
+		w.put(`{"name_std":`)
+		w.text(d.Name)
+		w.put(`,"value":`)
+		w.raw(b.attrs[i].Value.Raw)
+		w.put(`,"description":`)
+		w.text(d.Description)
+		w.put(`,"id":`)
+		w.int(int64(d.ID))
+		w.put(`,"name":`)
+		w.text(d.Label)
+		w.put(`,"value_type":`)
+		w.text(valueTypeOf(d))
+		w.put("}")
 	}
-	return out
+	w.put("]")
 }
 
 // valueTypeOf is the type of a custom attribute in the vendor's words.
@@ -455,10 +499,10 @@ func valueType(t gateway.Type) string {
 	return "string"
 }
 
-// rest is what no field has taken: the standard attributes, and the custom
-// ones if they are to lie flat.
-func (b *bag) rest(fields map[string]bool, custom bool) []member {
-	var out []member
+// rest writes, behind other members, what no field has taken: the standard attributes,
+// and the custom ones if they are to lie flat. The names are those that the object has
+// in any case.
+func (b *bag) rest(w *jsonWriter, names map[string]bool, custom bool) {
 	for i, a := range b.attrs {
 		d := b.defs[a.Name]
 		if b.taken[i] || d != nil && !custom {
@@ -468,22 +512,21 @@ func (b *bag) rest(fields map[string]bool, custom bool) []member {
 		if d != nil {
 			label = d.Label
 		}
-		out = append(out, member{freeName(fields, out, a.Name, label), raw(a.Value.Raw)})
+		key := freeName(names, b.keys, a.Name, label)
+		b.keys = append(b.keys, key)
+		w.put(",")
+		w.text(key)
+		w.put(":")
+		w.raw(a.Value.Raw)
 	}
-	return out
 }
 
 // freeName is the key under which an attribute lies flat in an object: its
 // name, or its label where a field has the name, or "custom_" and the name
 // where the label is taken as well.
-func freeName(fields map[string]bool, others []member, name, label string) string {
+func freeName(fields map[string]bool, others []string, name, label string) string {
 	free := func(key string) bool {
-		for _, m := range others {
-			if m.name == key {
-				return false
-			}
-		}
-		return key != "" && !fields[key]
+		return key != "" && !fields[key] && !slices.Contains(others, key)
 	}
 	for _, key := range []string{name, label} {
 		if free(key) {
@@ -494,80 +537,4 @@ func freeName(fields map[string]bool, others []member, name, label string) strin
 		name = "custom_" + name
 	}
 	return name
-}
-
-var (
-	contactV1Fields = fieldsOf(reflect.TypeFor[contactV1]())
-	contactV2Fields = fieldsOf(reflect.TypeFor[contactV2]())
-	companyV1Fields = fieldsOf(reflect.TypeFor[companyV1](), "employees", "employees_count")
-	companyV2Fields = fieldsOf(reflect.TypeFor[companyV2](), "employees_count")
-)
-
-// fieldsOf are the names that an object has in any case.
-func fieldsOf(t reflect.Type, more ...string) map[string]bool {
-	fields := make(map[string]bool, t.NumField()+len(more))
-	for i := range t.NumField() {
-		fields[t.Field(i).Tag.Get("json")] = true
-	}
-	for _, name := range more {
-		fields[name] = true
-	}
-	return fields
-}
-
-// extended is an object with members behind those of a struct.
-type extended struct {
-	object  any
-	members []member
-}
-
-type member struct {
-	name  string
-	value any
-}
-
-// MarshalJSON writes the struct's members, then the others in their order.
-func (e extended) MarshalJSON() ([]byte, error) {
-	w := newJSONWriter()
-	err := w.extended(&e)
-	return w.b.Bytes(), err
-}
-
-func (w *jsonWriter) extended(e *extended) error {
-	if err := w.write(e.object); err != nil {
-		return err
-	}
-	w.b.Truncate(w.b.Len() - len("}"))
-	for _, m := range e.members {
-		w.b.WriteByte(',')
-		if err := w.write(m.name); err != nil {
-			return err
-		}
-		w.b.WriteByte(':')
-		if err := w.write(m.value); err != nil {
-			return err
-		}
-	}
-	w.b.WriteByte('}')
-	return nil
-}
-
-// stamp is an instant as the vendor writes it: UTC, with microseconds; the
-// zero one is null.
-type stamp time.Time
-
-// MarshalJSON writes "2018-10-29T20:00:32.471199Z".
-func (t stamp) MarshalJSON() ([]byte, error) {
-	if time.Time(t).IsZero() {
-		return []byte("null"), nil
-	}
-	const layout = `"2006-01-02T15:04:05.000000Z"`
-	return time.Time(t).UTC().AppendFormat(make([]byte, 0, len(layout)), layout), nil
-}
-
-func orNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }

@@ -126,6 +126,13 @@ func (s *Server) tagResources() []resource {
 	}
 }
 
+// tag is a tag of a contact or a company. One that was deleted while they were read
+// has no id, nor has what can't be a name (gateway.IsTagName).
+type tag struct {
+	ID   *gateway.TagID `json:"id"`
+	Name string         `json:"name"`
+}
+
 // readTags reads the ids of the tags that bags have: those of a page are shown
 // together. Who has none costs nothing.
 func (sh *shaper) readTags(s *Server, r *request, bags func(yield func(gateway.Attributes) bool)) (err error) {

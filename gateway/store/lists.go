@@ -46,20 +46,8 @@ func (r *reader) List(ctx context.Context, w gateway.WorkspaceID, id gateway.Lis
 	return l, err
 }
 
-// listsOf adds their lists, by id, to the views of up to chunk contacts. Most are in
-// none, which one search for each tells; the lists themselves come afterwards.
-func listsOf(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, ids []int64, views map[gateway.ContactID]*gateway.ContactView) error {
-	in := make(map[int64][]gateway.ContactID)
-	err := query(ctx, tx, func(rows *sql.Rows) error {
-		var list int64
-		var contact gateway.ContactID
-		err := rows.Scan(&list, &contact)
-		in[list] = append(in[list], contact)
-		return err
-	}, `WITH `+wanted(len(ids))+` SELECT l.list_id, l.contact_id FROM wanted w CROSS JOIN listed l WHERE l.workspace_id = w.workspace_id AND l.contact_id = w.id`, params(w, ids)...)
-	if err != nil {
-		return err
-	}
+// addLists adds lists, by id, to the views of contacts; in says who is in which.
+func addLists(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, in map[int64][]gateway.ContactID, views map[gateway.ContactID]*gateway.ContactView) error {
 	for part := range slices.Chunk(slices.Sorted(maps.Keys(in)), chunk) {
 		err := query(ctx, tx, func(rows *sql.Rows) error {
 			l, err := scanList(rows, w)

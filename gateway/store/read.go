@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -46,6 +47,9 @@ type reader struct {
 // view runs fn in one read transaction, so that all its queries see the same
 // state (on PostgreSQL by the connections' default_transaction_isolation).
 func (r *reader) view(ctx context.Context, op string, fn func(tx *sql.Tx) error) error {
+	if tx, ok := ctx.Value(viewOf{r}).(*sql.Tx); ok {
+		return translate(op, fn(tx))
+	}
 	asked := ctx
 	if r.timeout > 0 {
 		var cancel context.CancelFunc
@@ -61,6 +65,14 @@ func (r *reader) view(ctx context.Context, op string, fn func(tx *sql.Tx) error)
 		return unavailable("the database does not answer, try again", fmt.Errorf("%s: %w", op, err))
 	}
 	return translate(op, err)
+}
+
+// viewOf is the key of a reader's transaction in the context of View.
+type viewOf struct{ *reader }
+
+// View implements gateway.Reader.
+func (r *reader) View(ctx context.Context, fn func(ctx context.Context) error) error {
+	return r.view(ctx, "view", func(tx *sql.Tx) error { return fn(context.WithValue(ctx, viewOf{r}, tx)) })
 }
 
 // begin starts a transaction. That connections broke while they were unused
@@ -477,49 +489,103 @@ func aliasesOf(n int) string {
 }
 
 // contactViews adds activity, companies and lists to contacts that are not merged
-// away: three queries for up to chunk of them. CROSS JOIN is what keeps SQLite
-// to this order, see https://sqlite.org/optoverview.html#crossjoin: for a page
-// of contacts it would rather go through all companies of the workspace.
+// away: a query for up to chunk of them, and one for the lists if they are in any.
 func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*gateway.Contact) ([]*gateway.ContactView, error) {
 	views := make([]*gateway.ContactView, len(found))
+	all := make([]gateway.ContactView, len(found))
 	byID := make(map[gateway.ContactID]*gateway.ContactView, len(found))
 	ids := make([]int64, len(found))
-	lives := make([]lifetime, len(found))
 	for i, c := range found {
-		views[i] = &gateway.ContactView{Contact: *c}
+		views[i] = &all[i]
+		all[i] = gateway.ContactView{Contact: *c, Activity: unseen(c.CreatedAt, c.UpdatedAt)}
 		byID[c.ID], ids[i] = views[i], int64(c.ID)
-		lives[i] = lifetime{int64(c.ID), c.CreatedAt, c.UpdatedAt}
-	}
-	activity, err := activities(ctx, tx, w, lives)
-	if err != nil {
-		return nil, err
-	}
-	for _, v := range views {
-		v.Activity = activity[int64(v.Contact.ID)]
 	}
 	for part := range slices.Chunk(ids, chunk) {
+		var in map[int64][]gateway.ContactID
 		err := query(ctx, tx, func(rows *sql.Rows) error {
+			var kind, contact, a, b, c int64
 			m := gateway.ContactCompany{Membership: gateway.Membership{WorkspaceID: w}}
-			var since int64
-			if err := rows.Scan(&m.ContactID, &m.CompanyID, &since, &m.Source, &m.Primary, &m.By, &m.CustomID, &m.Name); err != nil {
+			var source string
+			if err := rows.Scan(&kind, &contact, &a, &b, &c, &source, &m.By, &m.CustomID, &m.Name); err != nil {
 				return err
 			}
-			m.Since = moment(since)
-			v := byID[m.ContactID]
-			v.Companies = append(v.Companies, m)
+			id := gateway.ContactID(contact)
+			v := byID[id]
+			switch kind {
+			case viewActivity:
+				v.Activity = gateway.Activity{PageViews: a, FirstSeen: moment(b), LastSeen: moment(c)}
+			case viewCompany:
+				m.ContactID, m.CompanyID, m.Since, m.Primary, m.Source = id, gateway.CompanyID(a), moment(b), c != 0, gateway.Source(source)
+				v.Companies = append(v.Companies, m)
+			case viewListed:
+				if in == nil {
+					in = make(map[int64][]gateway.ContactID)
+				}
+				in[a] = append(in[a], id)
+			}
 			return nil
-		}, `WITH `+wanted(len(part))+` SELECT m.contact_id, m.company_id, m.since, m.source, m.is_primary, m.made_by, COALESCE(c.custom_id, ''), c.name
-			FROM wanted w CROSS JOIN memberships m CROSS JOIN companies c
-			WHERE m.workspace_id = w.workspace_id AND m.contact_id = w.id AND m.until = w.until AND c.workspace_id = w.workspace_id AND c.id = m.company_id
-			ORDER BY m.contact_id, m.is_primary DESC, m.since, m.company_id`, params(w, part)...)
+		}, viewsOf.text(len(part)), params(w, part)...)
 		if err == nil {
-			err = listsOf(ctx, tx, w, part, byID)
+			err = addLists(ctx, tx, w, in, byID)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
+	for i := range all {
+		slices.SortFunc(all[i].Companies, func(a, b gateway.ContactCompany) int {
+			if a.Primary != b.Primary {
+				if a.Primary {
+					return -1
+				}
+				return 1
+			}
+			return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.CompanyID, b.CompanyID))
+		})
+	}
 	return views, nil
+}
+
+// The kinds of rows of viewsOf.
+const (
+	viewActivity = iota
+	viewCompany
+	viewListed
+)
+
+// viewsOf finds what a view of n contacts has besides the contacts: rows of kind,
+// contact, three numbers and four texts. One query instead of three, since each waits
+// for a server and takes a parameter for each contact. It takes the parameters of wanted.
+// CROSS JOIN is what keeps SQLite to this order, see
+// https://sqlite.org/optoverview.html#crossjoin: for a page of contacts it would rather
+// go through all companies of the workspace.
+var viewsOf = texts{make: func(n int) string {
+	return aliasesOf(n) + `SELECT 0, a.root, count(*), min(v.at), max(v.at), '', '', '', '' FROM alias a
+			CROSS JOIN page_views v WHERE v.workspace_id = a.workspace_id AND v.contact_id = a.id GROUP BY a.root
+		UNION ALL SELECT 1, m.contact_id, m.company_id, m.since, CASE WHEN m.is_primary THEN 1 ELSE 0 END, m.source, m.made_by, COALESCE(c.custom_id, ''), c.name
+			FROM wanted w CROSS JOIN memberships m CROSS JOIN companies c
+			WHERE m.workspace_id = w.workspace_id AND m.contact_id = w.id AND m.until = w.until AND c.workspace_id = w.workspace_id AND c.id = m.company_id
+		UNION ALL SELECT 2, l.contact_id, l.list_id, 0, 0, '', '', '', ''
+			FROM wanted w CROSS JOIN listed l WHERE l.workspace_id = w.workspace_id AND l.contact_id = w.id`
+}}
+
+// texts are the texts of a query for each number of ids, which is chunk at most.
+type texts struct {
+	make func(n int) string
+	kept sync.Map // int -> string
+}
+
+func (t *texts) text(n int) string {
+	if text, ok := t.kept.Load(n); ok {
+		return text.(string)
+	}
+	text, _ := t.kept.LoadOrStore(n, t.make(n))
+	return text.(string)
+}
+
+// unseen is the activity of a contact without page views; unseenAt has to fit it.
+func unseen(created, updated time.Time) gateway.Activity {
+	return gateway.Activity{FirstSeen: created, LastSeen: later(created, updated)}
 }
 
 // lifetime is when a contact that is not merged away was created and last changed.
@@ -529,14 +595,14 @@ type lifetime struct {
 }
 
 // activities sums up the history of contacts, by id: a query for up to chunk of
-// them. unseenAt has to fit what is said here of contacts without page views.
+// them.
 func activities(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, of []lifetime) (map[int64]gateway.Activity, error) {
 	all := make(map[int64]gateway.Activity, len(of))
 	for part := range slices.Chunk(of, chunk) {
 		ids := make([]int64, len(part))
 		for i, l := range part {
 			ids[i] = l.id
-			all[l.id] = gateway.Activity{FirstSeen: l.created, LastSeen: later(l.created, l.updated)}
+			all[l.id] = unseen(l.created, l.updated)
 		}
 		err := query(ctx, tx, func(rows *sql.Rows) error {
 			var id, n, first, last int64
