@@ -297,9 +297,22 @@ const contactFields = `SELECT c.id, COALESCE(c.custom_id, ''), COALESCE(c.email,
 
 const contactSelect = contactFields + ` FROM contacts c`
 
-// contactByIdentifier takes workspace, value and kind.
-const contactByIdentifier = contactSelect + ` JOIN identifiers i ON i.contact_id = c.id AND i.workspace_id = c.workspace_id
-	WHERE i.workspace_id = $1 AND i.value = $2 AND i.kind = $3`
+// contactBy finds the contacts with an identifier of the kind; it takes workspace and
+// value. The kind is a constant, because PostgreSQL has to know which of the tables
+// behind the view it is about: given as a parameter, it plans with all of them, and to
+// find the thousands of contacts that share an e-mail went through all of these for each.
+func contactBy(kind int) string {
+	return contactSelect + ` JOIN identifiers i ON i.contact_id = c.id AND i.workspace_id = c.workspace_id
+	WHERE i.workspace_id = $1 AND i.value = $2 AND i.kind = ` + strconv.Itoa(kind)
+}
+
+// The queries by each kind of identifier.
+var (
+	contactByKey      = contactBy(kindKey)
+	contactByCustomID = contactBy(kindCustomID)
+	contactsByEmail   = contactBy(kindEmail) + ` AND c.merged_into = 0 ORDER BY CASE WHEN c.custom_id IS NULL THEN 1 ELSE 0 END, c.id LIMIT $3`
+	contactsByPhone   = contactBy(kindPhone) + ` AND c.merged_into = 0 ORDER BY i.slot LIMIT $3`
+)
 
 func scanContactRow(rows scanner, w gateway.WorkspaceID) (*gateway.Contact, error) {
 	c := gateway.Contact{WorkspaceID: w}
@@ -407,24 +420,22 @@ func (r *reader) Contact(ctx context.Context, w gateway.WorkspaceID, id gateway.
 
 // ContactByCustomID implements gateway.Reader.
 func (r *reader) ContactByCustomID(ctx context.Context, w gateway.WorkspaceID, customID string) (*gateway.ContactView, error) {
-	return r.oneContact(ctx, "contact by custom id", w, contactByIdentifier, int64(w), customID, kindCustomID)
+	return r.oneContact(ctx, "contact by custom id", w, contactByCustomID, int64(w), customID)
 }
 
 // ContactByKey implements gateway.Reader.
 func (r *reader) ContactByKey(ctx context.Context, w gateway.WorkspaceID, key string) (*gateway.ContactView, error) {
-	return r.oneContact(ctx, "contact by key", w, contactByIdentifier, int64(w), key, kindKey)
+	return r.oneContact(ctx, "contact by key", w, contactByKey, int64(w), key)
 }
 
 // ContactsByEmail implements gateway.Reader.
 func (r *reader) ContactsByEmail(ctx context.Context, w gateway.WorkspaceID, emailKey string, limit int) ([]*gateway.ContactView, error) {
-	return r.manyContacts(ctx, "contacts by e-mail", w, contactByIdentifier+` AND c.merged_into = 0
-		ORDER BY CASE WHEN c.custom_id IS NULL THEN 1 ELSE 0 END, c.id LIMIT $4`, int64(w), emailKey, kindEmail, bounded(limit))
+	return r.manyContacts(ctx, "contacts by e-mail", w, contactsByEmail, int64(w), emailKey, bounded(limit))
 }
 
 // ContactsByPhone implements gateway.Reader.
 func (r *reader) ContactsByPhone(ctx context.Context, w gateway.WorkspaceID, phone string, limit int) ([]*gateway.ContactView, error) {
-	return r.manyContacts(ctx, "contacts by phone number", w, contactByIdentifier+` AND c.merged_into = 0
-		ORDER BY i.slot LIMIT $4`, int64(w), phone, kindPhone, bounded(limit))
+	return r.manyContacts(ctx, "contacts by phone number", w, contactsByPhone, int64(w), phone, bounded(limit))
 }
 
 // Contacts implements gateway.Reader.

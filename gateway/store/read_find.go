@@ -179,7 +179,7 @@ func (f *finder) leadContact(all []*comparison) *comparison {
 		f.list("i.slot") // the contact's id
 	}
 	f.and("i.value = " + f.arg(by.text))
-	f.and("i.kind = " + f.arg(by.kind))
+	f.and("i.kind = " + strconv.Itoa(by.kind)) // a constant: see contactBy
 	return best
 }
 
