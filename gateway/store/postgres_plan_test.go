@@ -117,6 +117,9 @@ func fillPostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, n int) {
 		ids := make([]gateway.MessageID, n)
 		for i := range n {
 			x := &gateway.Contact{ID: gateway.ContactID(first + int64(i)), CustomID: fmt.Sprint("u", i), EmailKey: fmt.Sprint("e", i)}
+			if i%2 == 1 && i > 100 {
+				x.EmailKey = "shared" // by many, as an office's
+			}
 			x.Attributes.Set("phone_number", gateway.Value{Type: gateway.TypeText, Raw: fmt.Sprintf(`"p%d"`, i)})
 			alias := &gateway.Contact{ID: x.ID + 1<<40, MergedInto: x.ID}
 			c.NewContacts = append(c.NewContacts, x, alias)
@@ -231,7 +234,7 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 		{Field: "custom_id", Value: gateway.TextValue("u7")}, {Field: "key", Value: gateway.TextValue("k7")}, {Field: "email", Value: gateway.TextValue("e7")},
 		{Field: "phone_number", Value: gateway.TextValue("p7")}, {Field: "id", Value: gateway.IntValue(18)}, {Field: "id", Op: gateway.OpLess, Value: gateway.IntValue(2000)},
 		{Field: "tags", Value: gateway.TextValue("all")}, {Field: "tags", Value: gateway.TextValue("t7")},
-		{Field: "list", Value: gateway.IntValue(7)},
+		{Field: "list", Value: gateway.IntValue(7)}, {Field: "email", Value: gateway.TextValue("shared")},
 	} {
 		for _, before := range []int64{0, 1000} {
 			found, err := s.FindContacts(ctx, w, gateway.Query{Limit: 20, Before: before, Where: []gateway.Condition{where}})
