@@ -66,7 +66,13 @@ const (
 // MountPanel registers the panel below /panel.
 func MountPanel(e *echo.Echo, s Panel) {
 	p := &panel{Panel: s, agents: s.Gateway.Agents(), hashing: make(chan struct{}, hashesAtOnce), watching: make(chan struct{}, inspectorStreams)}
-	p.previews = make(chan struct{}, 1)
+	p.previews, p.adding = make(chan struct{}, 1), make(chan struct{}, 1)
+	if s.Origin != "" {
+		// A proxy may pass another Host on than browsers see.
+		if err := p.csrf.AddTrustedOrigin(strings.TrimSuffix(s.Origin, "/")); err != nil {
+			s.Log.Warn("forms from the public address may be refused", zap.Error(err))
+		}
+	}
 	p.sessions = &scs.SessionManager{
 		Lifetime:    sessionLife,
 		IdleTimeout: sessionIdle,
@@ -97,6 +103,7 @@ type panel struct {
 	csrf     http.CrossOriginProtection
 	hashing  chan struct{} // holds one for each password that is being hashed
 	previews chan struct{} // holds one while a preview of auto-assign is made
+	adding   chan struct{} // holds one while what a form names is looked up and made
 	watching chan struct{} // holds one for each stream of the inspector
 }
 
@@ -175,13 +182,14 @@ func (p *panel) admit(c *call) error {
 	if !c.Agent.Role.Includes(c.route.least) {
 		return gateway.Errorf(gateway.CodeForbidden, "You are %s here; this takes %s. Ask an owner of the workspace.", withArticle(c.Agent.Role), withArticle(c.route.least))
 	}
-	// A page of one workspace must not write to another that was chosen in another
-	// tab since. Pages without scripts don't say whose they are.
+	// A page of one workspace must not write to another that was chosen in another tab
+	// since, nor get parts of its data: its ids find somebody else there. Scripts and the
+	// forms of pages with scripts say whose page they are on.
 	said := r.Header.Get("X-Workspace")
-	if said == "" {
+	if said == "" && r.Method != http.MethodGet {
 		said = c.QueryParam("_workspace")
 	}
-	if said != "" && said != strconv.FormatInt(int64(c.Workspace.ID), 10) && r.Method != http.MethodGet && c.route.opts&ownAccount == 0 {
+	if said != "" && said != strconv.FormatInt(int64(c.Workspace.ID), 10) && c.route.opts&ownAccount == 0 {
 		return gateway.Errorf(gateway.CodeConflict, "You have switched to %s in another tab, so nothing was done. Switch back, or reload this page.", c.Workspace.Name)
 	}
 	return nil
