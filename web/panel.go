@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -242,15 +243,23 @@ func passwordStamp(hash string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// askSignIn sends somebody to the sign-in, and from there back to what they wanted.
+// askSignIn sends somebody to the sign-in, and from there back to what they wanted: the
+// page, or the one on which they pressed something after their session had ended.
 func (c *call) askSignIn() error {
-	to := panelPath + "/sign-in"
+	to, r := panelPath+"/sign-in", c.Request()
+	next := r.URL.RequestURI()
+	if c.isHTMX() || r.Method != http.MethodGet {
+		next = ""
+		if u, err := url.Parse(cmp.Or(r.Header.Get("HX-Current-URL"), r.Header.Get("Referer"))); err == nil {
+			next = nextPage(u.RequestURI())
+		}
+	}
+	if next != "" && next != panelPath {
+		to += "?" + url.Values{"next": {next}}.Encode()
+	}
 	if c.isHTMX() {
 		c.Response().Header().Set("HX-Redirect", to)
 		return c.NoContent(http.StatusUnauthorized)
-	}
-	if c.Request().Method == http.MethodGet && c.Request().RequestURI != panelPath {
-		to += "?" + url.Values{"next": {c.Request().URL.RequestURI()}}.Encode()
 	}
 	return c.Redirect(http.StatusSeeOther, to)
 }

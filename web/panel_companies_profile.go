@@ -676,6 +676,13 @@ func (p *panel) postEmployee(c *call) error {
 		if err := e.AddMember(view.ID, to); err != nil {
 			return err
 		}
+		if added {
+			// The rule of e-mail domains may have found a company for it, too; the one that
+			// it is made for comes first.
+			if err := e.SetPrimaryCompany(to, view.ID); err != nil {
+				return err
+			}
+		}
 		return e.Audit("company.join", "company", strconv.FormatInt(int64(view.ID), 10), map[string]any{"contact": int64(to)})
 	})
 	if gateway.IsNotFound(err) {
