@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -66,7 +67,13 @@ const (
 // MountPanel registers the panel below /panel.
 func MountPanel(e *echo.Echo, s Panel) {
 	p := &panel{Panel: s, agents: s.Gateway.Agents(), hashing: make(chan struct{}, hashesAtOnce), watching: make(chan struct{}, inspectorStreams)}
-	p.previews = make(chan struct{}, 1)
+	p.previews, p.adding = make(chan struct{}, 1), make(chan struct{}, 1)
+	if s.Origin != "" {
+		// A proxy may pass another Host on than browsers see.
+		if err := p.csrf.AddTrustedOrigin(strings.TrimSuffix(s.Origin, "/")); err != nil {
+			s.Log.Warn("forms from the public address may be refused", zap.Error(err))
+		}
+	}
 	p.sessions = &scs.SessionManager{
 		Lifetime:    sessionLife,
 		IdleTimeout: sessionIdle,
@@ -97,6 +104,7 @@ type panel struct {
 	csrf     http.CrossOriginProtection
 	hashing  chan struct{} // holds one for each password that is being hashed
 	previews chan struct{} // holds one while a preview of auto-assign is made
+	adding   chan struct{} // holds one while what a form names is looked up and made
 	watching chan struct{} // holds one for each stream of the inspector
 }
 
@@ -175,13 +183,14 @@ func (p *panel) admit(c *call) error {
 	if !c.Agent.Role.Includes(c.route.least) {
 		return gateway.Errorf(gateway.CodeForbidden, "You are %s here; this takes %s. Ask an owner of the workspace.", withArticle(c.Agent.Role), withArticle(c.route.least))
 	}
-	// A page of one workspace must not write to another that was chosen in another
-	// tab since. Pages without scripts don't say whose they are.
+	// A page of one workspace must not write to another that was chosen in another tab
+	// since, nor get parts of its data: its ids find somebody else there. Scripts and the
+	// forms of pages with scripts say whose page they are on.
 	said := r.Header.Get("X-Workspace")
-	if said == "" {
+	if said == "" && r.Method != http.MethodGet {
 		said = c.QueryParam("_workspace")
 	}
-	if said != "" && said != strconv.FormatInt(int64(c.Workspace.ID), 10) && r.Method != http.MethodGet && c.route.opts&ownAccount == 0 {
+	if said != "" && said != strconv.FormatInt(int64(c.Workspace.ID), 10) && c.route.opts&ownAccount == 0 {
 		return gateway.Errorf(gateway.CodeConflict, "You have switched to %s in another tab, so nothing was done. Switch back, or reload this page.", c.Workspace.Name)
 	}
 	return nil
@@ -234,15 +243,23 @@ func passwordStamp(hash string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// askSignIn sends somebody to the sign-in, and from there back to what they wanted.
+// askSignIn sends somebody to the sign-in, and from there back to what they wanted: the
+// page, or the one on which they pressed something after their session had ended.
 func (c *call) askSignIn() error {
-	to := panelPath + "/sign-in"
+	to, r := panelPath+"/sign-in", c.Request()
+	next := r.URL.RequestURI()
+	if c.isHTMX() || r.Method != http.MethodGet {
+		next = ""
+		if u, err := url.Parse(cmp.Or(r.Header.Get("HX-Current-URL"), r.Header.Get("Referer"))); err == nil {
+			next = nextPage(u.RequestURI())
+		}
+	}
+	if next != "" && next != panelPath {
+		to += "?" + url.Values{"next": {next}}.Encode()
+	}
 	if c.isHTMX() {
 		c.Response().Header().Set("HX-Redirect", to)
 		return c.NoContent(http.StatusUnauthorized)
-	}
-	if c.Request().Method == http.MethodGet && c.Request().RequestURI != panelPath {
-		to += "?" + url.Values{"next": {c.Request().URL.RequestURI()}}.Encode()
 	}
 	return c.Redirect(http.StatusSeeOther, to)
 }

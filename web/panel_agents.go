@@ -116,7 +116,7 @@ func (p *panel) postInvite(c *call) error {
 	if f.Failed() {
 		return p.renderAgents(c, http.StatusUnprocessableEntity, agentsPage{form: f})
 	}
-	link := c.Scheme() + "://" + c.Request().Host + panelPath + "/invitation/" + token
+	link := c.origin() + panelPath + "/invitation/" + token
 	return p.renderAgents(c, http.StatusOK, agentsPage{form: &form{}, Link: link, Invited: f.Get("email")})
 }
 

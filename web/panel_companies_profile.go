@@ -77,6 +77,7 @@ type companyCell struct {
 	companyField
 	Shown   string
 	Value   string // as it is edited
+	Was     string // a mark of the value that whoever edits has seen
 	Badges  []string
 	Href    string // of the company
 	Editing bool
@@ -159,7 +160,7 @@ func (c *call) companyCell(v *gateway.CompanyView, f companyField) companyCell {
 			cell.Value = gateway.Text(value)
 		}
 	}
-	cell.Shown = clip(cell.Value, 2000)
+	cell.Shown, cell.Was = clip(cell.Value, 2000), markOf(cell.Value)
 	if f.Type == gateway.TypeBool {
 		cell.Shown = map[string]string{"true": "Yes", "false": "No"}[cell.Value]
 	}
@@ -272,7 +273,7 @@ func (p *panel) renderCompany(c *call, status int, f *form, editing *companyCell
 		v.Tabs = append(v.Tabs, one)
 	}
 	v.Menu = menu{ID: "company-menu", Label: v.Label, Items: []menuItem{{Label: "Delete company", Icon: "trash", Dialog: "company-delete", Danger: true}}}
-	v.Delete = confirm{ID: "company-delete", Title: "Delete " + v.Label + "?", Post: v.Href + "/delete", Yes: "Delete company", Danger: true, Typed: typedCompany(&view.Company),
+	v.Delete = confirm{ID: "company-delete", Title: "Delete " + v.Label + "?", Post: v.Href + "/delete", Yes: "Delete company", Danger: true, Typed: typedWord(view.Name),
 		Text: "It has " + count(view.EmployeesCount, "employee", "employees") + ". They stay as contacts, without this company; that they belonged to it is forgotten. This can’t be undone."}
 	switch v.Tab {
 	case "timeline":
@@ -295,14 +296,6 @@ func (p *panel) renderCompany(c *call, status int, f *form, editing *companyCell
 		}
 	}
 	return c.render(status, "company", v.Label, v)
-}
-
-// typedCompany is what has to be typed to delete a company.
-func typedCompany(c *gateway.Company) string {
-	if name := strings.Join(strings.Fields(c.Name), " "); name == c.Name && name != "" && len(name) <= 60 {
-		return name
-	}
-	return "delete"
 }
 
 // accountFold is within how much time page views of one person are one line.
@@ -505,6 +498,7 @@ func (p *panel) postCompanyValue(c *call) error {
 		return err
 	}
 	patch, problem := cell.patch(f.Get("value"))
+	problem = cmp.Or(problem, changedSince(f, cell.Value, f.Get("value")))
 	if problem == "" {
 		err = p.Gateway.Edit(c.Request().Context(), c.Workspace, c.author(), func(e *gateway.Editor) error {
 			if err := e.UpdateCompany(view.ID, patch); err != nil {
@@ -644,6 +638,11 @@ func (p *panel) postEmployee(c *call) error {
 	create := cmp.Or(f.Get("employee_new"), f.Get("q"))
 	email, key, ok := gateway.NormalizeEmail(create)
 	if contact <= 0 && ok {
+		done, err := p.addOne(c)
+		if err != nil {
+			return err
+		}
+		defer done()
 		have, err := p.Read.ContactsByEmail(ctx, c.Workspace.ID, key, 1)
 		if err != nil {
 			return err
@@ -676,6 +675,13 @@ func (p *panel) postEmployee(c *call) error {
 		}
 		if err := e.AddMember(view.ID, to); err != nil {
 			return err
+		}
+		if added {
+			// The rule of e-mail domains may have found a company for it, too; the one that
+			// it is made for comes first.
+			if err := e.SetPrimaryCompany(to, view.ID); err != nil {
+				return err
+			}
 		}
 		return e.Audit("company.join", "company", strconv.FormatInt(int64(view.ID), 10), map[string]any{"contact": int64(to)})
 	})
@@ -747,7 +753,7 @@ func (p *panel) postCompanyDelete(c *call) error {
 	if err != nil {
 		return err
 	}
-	if want := typedCompany(&view.Company); f.Get("confirm") != want {
+	if want := typedWord(view.Name); f.Get("confirm") != want {
 		return p.renderCompany(c, http.StatusUnprocessableEntity, &form{Problem: "Nothing was deleted: type “" + want + "” to delete this company."}, nil)
 	}
 	err = p.Gateway.Edit(c.Request().Context(), c.Workspace, c.author(), func(e *gateway.Editor) error {

@@ -62,6 +62,7 @@ type contactCell struct {
 	Hint    string
 	Options []option
 	Error   string
+	Was     string // a mark of the value that whoever edits has seen
 	Editing bool
 	Focus   bool
 	CanEdit bool
@@ -113,6 +114,12 @@ func (p *panel) contactField(c *call, name string) (contactField, error) {
 
 // contactCell makes the cell of a field.
 func (c *call) contactCell(v *gateway.ContactView, f contactField) contactCell {
+	cell := c.shownCell(v, f)
+	cell.Was = markOf(cell.Value)
+	return cell
+}
+
+func (c *call) shownCell(v *gateway.ContactView, f contactField) contactCell {
 	cell := contactCell{Href: contactHref(v.ID), Name: f.Name, Label: f.Label, Kind: "text", CanEdit: c.can(gateway.RoleEditor)}
 	value, _ := v.Attributes.Get(f.Name)
 	cell.Value, cell.Shown = gateway.Text(value), shownValue(v, f)
@@ -120,7 +127,8 @@ func (c *call) contactCell(v *gateway.ContactView, f contactField) contactCell {
 	case "email":
 		cell.Kind, cell.Value, cell.Shown = "email", v.Email, v.Email
 		if v.Email != "" {
-			cell.Link = "mailto:" + v.Email
+			// What an e-mail may hold besides letters is no header of the letter.
+			cell.Link = "mailto:" + url.PathEscape(v.Email)
 		}
 		return cell
 	case "custom_id":
@@ -177,6 +185,25 @@ func (c *call) contactCell(v *gateway.ContactView, f contactField) contactCell {
 		}
 	}
 	return cell
+}
+
+// markOf is a mark of a value that goes into a form, to be sent back by it (field was).
+func markOf(value string) string {
+	hash := gateway.HashToken(value)
+	return shortHex(hash[:])
+}
+
+// changedSince says what somebody else has made of a value while a form that was filled
+// in with another was open; "" if nobody did, or both wrote the same. A form that is sent
+// again, after this was read, carries the mark of the value that it is about.
+func changedSince(f *form, now, text string) string {
+	if was := f.Get("was"); was == "" || was == markOf(now) || text == now {
+		return ""
+	}
+	if now == "" {
+		return "Somebody has cleared this meanwhile. Save again to set it all the same."
+	}
+	return "Somebody has changed this to “" + clip(now, 80) + "” meanwhile. Save again to replace that."
 }
 
 // attributeOf reads what somebody wrote as a value of a field; "" clears it. What does
@@ -417,6 +444,9 @@ func (p *panel) postContactValue(c *call) error {
 	}
 	cell := c.contactCell(view, f)
 	text := form.Get("value")
+	if since := changedSince(form, cell.Value, text); since != "" {
+		form.fail("value", since)
+	}
 	var patch gateway.ContactPatch
 	switch f.Name {
 	case "email":
@@ -545,13 +575,36 @@ func inferred(text string) gateway.Value {
 	return gateway.InferText(text)
 }
 
+// addOne waits until nobody else looks up what a form names, to make it if it is not
+// there: so two agents, or one who clicks twice, make one. done lets the next go on.
+//
+// It is so within one process. On two nodes at the same moment there can be two of a
+// name; the balancer keeps a browser on its node.
+func (p *panel) addOne(c *call) (done func(), err error) {
+	select {
+	case p.adding <- struct{}{}:
+		return func() { <-p.adding }, nil
+	case <-c.Request().Context().Done():
+		return nil, c.Request().Context().Err()
+	}
+}
+
 // postContactCompany makes a contact an employee of a company that was picked, or of a
 // new one.
 func (p *panel) postContactCompany(c *call) error {
+	sent, err := c.form()
+	if err != nil {
+		return err
+	}
 	// What the text names, if nothing was picked: a form that is sent twice makes one
 	// company.
 	var same gateway.CompanyID
-	if q := searched(cmp.Or(c.FormValue("company_new"), c.FormValue("q"))); q != "" && c.FormValue("company") == "" {
+	if q := searched(cmp.Or(sent.Get("company_new"), sent.Get("q"))); q != "" && sent.Get("company") == "" {
+		done, err := p.addOne(c)
+		if err != nil {
+			return err
+		}
+		defer done()
 		found, err := p.companyPicks(c, q, 5)
 		if err != nil {
 			return err

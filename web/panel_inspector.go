@@ -25,8 +25,8 @@ import (
 // Bounds of the inspector's streams.
 const (
 	inspectorStreams = 100 // open at once, of all agents
-	// A stream ends after a while, and the browser opens another: so whoever may not
-	// look any more is out.
+	// A stream ends after a while, and the browser opens another: one that nobody reads
+	// any more is not kept for ever.
 	inspectorStreamLife = time.Minute
 	inspectorStreamRead = time.Second // how long what another node wrote may go unseen
 	inspectorStreamRows = 100         // of one event: who was away longer misses those before
@@ -583,7 +583,7 @@ func (p *panel) inspectorStream(c *call) error {
 	if err := out.write(inspectorRetry); err != nil {
 		return nil // it has gone
 	}
-	if err := p.follow(ctx, out, w, q); err != nil && ctx.Err() == nil {
+	if err := p.follow(ctx, c, out, w, q); err != nil && ctx.Err() == nil {
 		p.Log.Info("inspector's stream ended", zap.Error(err))
 	}
 	return nil
@@ -591,7 +591,7 @@ func (p *panel) inspectorStream(c *call) error {
 
 // follow writes events until ctx ends, the server does, or the client can't be written
 // to.
-func (p *panel) follow(ctx context.Context, out *eventWriter, w gateway.WorkspaceID, q gateway.InspectionQuery) error {
+func (p *panel) follow(ctx context.Context, c *call, out *eventWriter, w gateway.WorkspaceID, q gateway.InspectionQuery) error {
 	look := time.NewTicker(inspectorStreamRead)
 	defer look.Stop()
 	quiet := time.Now()
@@ -639,6 +639,10 @@ func (p *panel) follow(ctx context.Context, out *eventWriter, w gateway.Workspac
 			return nil
 		case <-changed:
 		case <-look.C:
+			// Nothing more for who has signed out, or was removed.
+			if there, err := c.stillThere(ctx); err != nil || !there {
+				return err
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"civgate/gateway"
 )
@@ -206,6 +207,17 @@ type confirm struct {
 	Yes             string
 	Typed           string
 	Danger          bool
+}
+
+// typedWord is what has to be typed to destroy something of the name: the name, or
+// "delete" if it can't be typed as it is seen.
+func typedWord(name string) string {
+	plain := name != "" && len(name) <= 60 && strings.Join(strings.Fields(name), " ") == name &&
+		strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+	if plain {
+		return name
+	}
+	return "delete"
 }
 
 // picker is a field that finds things while one types. Source answers "?q=" with the

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -88,6 +89,26 @@ func (c *call) keepSession() error {
 	}
 	c.session = false
 	return nil
+}
+
+// stillThere reports whether who asked is still signed in, with the same password and
+// with a role in the workspace that the route takes: for answers that last.
+func (c *call) stillThere(ctx context.Context) (bool, error) {
+	cookie, err := c.Cookie(c.cookieName())
+	if err != nil {
+		return false, nil
+	}
+	found, err := c.p.Read.Session(ctx, gateway.HashToken(cookie.Value))
+	if err != nil || !found.ExpiresAt.After(time.Now()) {
+		if gateway.IsNotFound(err) {
+			err = nil
+		}
+		return false, err
+	}
+	rows, err := c.p.Read.AgentsByEmail(ctx, c.Agent.Email)
+	return err == nil && slices.ContainsFunc(rows, func(a gateway.Agent) bool {
+		return a.WorkspaceID == c.Workspace.ID && a.PasswordHash == c.Agent.PasswordHash && a.Role.Includes(c.route.least)
+	}), err
 }
 
 func (c *call) setCookie(token string, expires time.Time) {

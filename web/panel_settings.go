@@ -33,6 +33,12 @@ const (
 	shownJobs = 100
 )
 
+// shortForm reads a form of a route that bounds nothing by itself.
+func (c *call) shortForm() (*form, error) {
+	c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, panelBody)
+	return c.form()
+}
+
 // longForm reads a form that may be larger than others.
 func (c *call) longForm() (*form, error) {
 	c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, longForm)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"civgate/gateway"
@@ -83,9 +82,9 @@ func (p *panel) renderAttributes(c *call, status int, f *form, entity gateway.En
 		}
 		id := strconv.FormatInt(int64(d.ID), 10)
 		v.Rows = append(v.Rows, attributeRow{d, "attribute-" + id, confirm{
-			ID: "drop-" + id, Title: "Delete the attribute " + d.Label + "?",
+			ID: "drop-" + id, Title: "Delete the attribute " + brief(d.Label) + "?",
 			Text: "Its values are deleted from all who have one, and can't be had back. A payload that names it makes it anew.",
-			Post: panelPath + "/settings/attributes/" + id + "/delete", Params: [][2]string{{"of", string(entity)}}, Yes: "Delete", Typed: d.Name, Danger: true,
+			Post: panelPath + "/settings/attributes/" + id + "/delete", Params: [][2]string{{"of", string(entity)}}, Yes: "Delete", Typed: typedWord(d.Name), Danger: true,
 		}})
 	}
 	return c.render(status, "settings_attributes", "Attributes", v)
@@ -93,7 +92,7 @@ func (p *panel) renderAttributes(c *call, status int, f *form, entity gateway.En
 
 // attributeAction does what a form of the page asks for, and shows the page again.
 func (p *panel) attributeAction(c *call, done string, do func(f *form, e *gateway.Editor) error, fields ...string) error {
-	f, err := c.form()
+	f, err := c.shortForm()
 	if err != nil {
 		return err
 	}
@@ -149,8 +148,8 @@ func (p *panel) postAttributeDelete(c *call) error {
 	}
 	return p.attributeAction(c, "The attribute and its values are deleted.", func(f *form, e *gateway.Editor) error {
 		for i := range defs {
-			if int64(defs[i].ID) == id && f.Get("confirm") != defs[i].Name {
-				return gateway.Errorf(gateway.CodeInvalid, "Nothing was done: type %s to delete this attribute.", defs[i].Name)
+			if want := typedWord(defs[i].Name); int64(defs[i].ID) == id && f.Get("confirm") != want {
+				return gateway.Errorf(gateway.CodeInvalid, "Nothing was done: type %s to delete this attribute.", want)
 			}
 		}
 		return e.DropAttribute(gateway.AttributeID(id))
@@ -202,8 +201,8 @@ func (p *panel) renderTags(c *call, status int, f *form) error {
 	for _, t := range tags {
 		n, id := uses[t.ID], strconv.FormatInt(int64(t.ID), 10)
 		row := tagRow{t, number(int64(n)), confirm{
-			ID: "tag-" + id, Title: "Delete the tag " + t.Name + "?", Text: count(int64(n), "contact or company loses it.", "contacts and companies lose it."),
-			Post: panelPath + "/settings/tags/" + id + "/delete", Yes: "Delete", Typed: t.Name, Danger: true,
+			ID: "tag-" + id, Title: "Delete the tag " + brief(t.Name) + "?", Text: count(int64(n), "contact or company loses it.", "contacts and companies lose it."),
+			Post: panelPath + "/settings/tags/" + id + "/delete", Yes: "Delete", Typed: typedWord(t.Name), Danger: true,
 		}}
 		if n > countedTags {
 			row.Uses = "over " + number(countedTags)
@@ -215,7 +214,7 @@ func (p *panel) renderTags(c *call, status int, f *form) error {
 }
 
 func (p *panel) tagAction(c *call, done string, do func(f *form, e *gateway.Editor) error) error {
-	f, err := c.form()
+	f, err := c.shortForm()
 	if err != nil {
 		return err
 	}
@@ -249,9 +248,8 @@ func (p *panel) postTagDelete(c *call) error {
 		return err
 	}
 	return p.tagAction(c, "The tag is deleted.", func(f *form, e *gateway.Editor) error {
-		// Spaces at the ends of a name can't be typed into a field.
-		if f.Get("confirm") != strings.TrimSpace(tag.Name) {
-			return gateway.Errorf(gateway.CodeInvalid, "Nothing was done: type %s to delete this tag.", tag.Name)
+		if want := typedWord(tag.Name); f.Get("confirm") != want {
+			return gateway.Errorf(gateway.CodeInvalid, "Nothing was done: type %s to delete this tag.", want)
 		}
 		return e.DeleteTag(tag.ID)
 	})

@@ -63,9 +63,32 @@ func startExport(r *request, name string, columns []string) (*export, error) {
 // row sends an object, or as CSV the cells.
 func (x *export) row(object any, cells func() []string) error {
 	if x.csv != nil {
-		return x.csv.Write(cells())
+		row := cells()
+		for i := range row {
+			row[i] = plainCell(row[i])
+		}
+		return x.csv.Write(row)
 	}
 	return x.json.Encode(object)
+}
+
+// plainCell is a cell that a spreadsheet shows as the text that it is: what it would take
+// for a formula has an apostrophe before it. Numbers with a sign, and phone numbers, stay
+// as they are. Programs that need every byte take NDJSON.
+func plainCell(text string) string {
+	if text == "" {
+		return text
+	}
+	switch text[0] {
+	case '=', '@', '\t', '\r', '\n':
+	case '+', '-':
+		if strings.Trim(text[1:], "0123456789 .()-") == "" {
+			return text
+		}
+	default:
+		return text
+	}
+	return "'" + text
 }
 
 // flush sends what is there, so that a page is never longer in memory than it

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -29,6 +30,44 @@ func exported(t *testing.T, text string) []map[string]string {
 	return out
 }
 
+// TestFormulaCells: what a spreadsheet would carry out is a text in CSV, and itself in
+// NDJSON.
+func TestFormulaCells(t *testing.T) {
+	t.Parallel()
+	onBothWires(t, func(t *testing.T, w *wire) {
+		cells := map[string]string{ // by how they begin in CSV
+			"=cmd|' /C calc'!A0": "'=", "@SUM(1)": "'@", "+1+cmd|'x'!A0": "'+", "-2+3+A1": "'-", "-A1": "'-",
+			"+48 600-700 (800)": "+", "-12.5": "-", "'quoted": "'q", "1-2": "1", "plain": "p",
+		}
+		n := 0
+		for text := range cells {
+			n++
+			body, err := json.Marshal(map[string]string{"custom_id": "u" + strconv.Itoa(n), "note": text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.must(201, "POST /users/", string(body))
+		}
+		w.must(201, "POST /companies/", `{"custom_id":"=HYPERLINK(\"http://evil.test\")","name":"@Acme"}`)
+		for _, row := range exported(t, w.must(200, "GET /users/export/?format=csv", "")) {
+			text := row["note"]
+			begin, there := cells[text]
+			if !there {
+				begin, there = cells[strings.TrimPrefix(text, "'")]
+			}
+			if !there || !strings.HasPrefix(text, begin) {
+				t.Errorf("the cell %q", text)
+			}
+		}
+		if co := exported(t, w.must(200, "GET /companies/export/?format=csv", "")); len(co) != 1 || !strings.HasPrefix(co[0]["company_id"], "'=") || co[0]["name"] != "'@Acme" {
+			t.Errorf("companies: %v", co)
+		}
+		if body := w.must(200, "GET /companies/export/", ""); !strings.Contains(body, `"@Acme"`) {
+			t.Errorf("NDJSON: %s", body)
+		}
+	})
+}
+
 func TestExportAsCSV(t *testing.T) {
 	t.Parallel()
 	onBothWires(t, func(t *testing.T, w *wire) {
@@ -44,7 +83,7 @@ func TestExportAsCSV(t *testing.T) {
 		}
 		for column, want := range map[string]string{
 			"user_id": "u1", "email": "ada@acme.test", "name": "Ada", "first_name": "Ada", "gender": "female", "status": "", "score": "7",
-			"tags": "a|b", "plan_name": "pro", "colors": "red|blue", "note": "=1+1\nnext line", "company_id": "c1|c2", "companies": "Acme, \"the\" one|Other",
+			"tags": "a|b", "plan_name": "pro", "colors": "red|blue", "note": "'=1+1\nnext line", "company_id": "c1|c2", "companies": "Acme, \"the\" one|Other",
 		} {
 			if got, ok := users[1][column]; !ok || got != want {
 				t.Errorf("column %s: %q (%v), want %q", column, got, ok, want)

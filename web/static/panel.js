@@ -86,7 +86,7 @@
   });
   const typed = (input) => {
     const button = $('button:not([type=button])', input.form);
-    button.disabled = input.value.trim() !== input.dataset.typed;
+    button.disabled = input.value.trim() !== input.dataset.typed.trim();
   };
   document.addEventListener('input', (e) => { if (e.target.dataset.typed !== undefined) typed(e.target); });
 
@@ -96,7 +96,9 @@
   });
 
   // Type-ahead: an input with data-source in a [data-picker], and its list. Answers
-  // that come after a later one are dropped.
+  // that come after a later one are dropped, and nothing is taken from a list that was
+  // made for another text: who types and presses Enter at once gets what has just that
+  // name, or the list to choose from.
   const state = new WeakMap();
   const listOf = (input) => document.getElementById(input.getAttribute('aria-controls'));
   const close = (input) => {
@@ -104,6 +106,7 @@
     input.setAttribute('aria-expanded', 'false');
     input.removeAttribute('aria-activedescendant');
   };
+  const current = (input) => !listOf(input).hidden && state.get(input)?.shown === input.value;
   const mark = (input, option) => {
     const list = listOf(input);
     list.querySelectorAll('[aria-selected]').forEach((one) => one.removeAttribute('aria-selected'));
@@ -118,20 +121,28 @@
     state.set(input, s);
     clearTimeout(s.timer);
     s.abort?.abort();
+    s.enter = false;
     if (!input.value.trim() && input.type === 'search') return close(input);
     s.timer = setTimeout(async () => {
       s.abort = new AbortController();
       const from = new URL(input.dataset.source, location.href);
-      from.searchParams.set('q', input.value);
+      const asked = input.value;
+      from.searchParams.set('q', asked);
       try {
         const answer = await fetch(from, { headers: { 'HX-Request': 'true', 'X-Workspace': workspace ?? '' }, signal: s.abort.signal });
         if (answer.status === 401) return void location.reload();
+        if (answer.status === 409) return show('danger', await answer.text());
         if (!answer.ok) throw new Error(answer.statusText);
         const list = listOf(input);
         list.innerHTML = await answer.text();
+        s.shown = asked;
+        const text = asked.trim().toLowerCase();
+        const named = s.enter && [...list.querySelectorAll('.option[data-label]')].filter((one) => one.dataset.label.toLowerCase() === text);
+        s.enter = false;
+        if (named?.length === 1) return take(input, named[0]);
         list.hidden = false;
         input.setAttribute('aria-expanded', 'true');
-        mark(input, $('.option', list));
+        if (text) mark(input, $('.option', list)); // Enter on an empty field takes nothing
       } catch (problem) {
         if (problem.name !== 'AbortError') show('danger', 'The search doesn’t answer. Try again.');
       }
@@ -148,8 +159,7 @@
   };
   document.addEventListener('input', (e) => {
     if (!e.target.dataset.source) return;
-    const picked = $('[data-picked]', e.target.closest('[data-picker]'));
-    if (picked) picked.value = '';
+    e.target.closest('[data-picker]').querySelectorAll('[data-picked], [data-created]').forEach((one) => { one.value = ''; });
     find(e.target);
   });
   document.addEventListener('focusin', (e) => {
@@ -172,7 +182,7 @@
       e.preventDefault();
       if (list.hidden) return find(input);
       mark(input, all[(at + (e.key === 'ArrowDown' ? 1 : -1) + all.length) % all.length]);
-    } else if (e.key === 'Enter' && !list.hidden && at >= 0) {
+    } else if (e.key === 'Enter' && current(input) && at >= 0) {
       e.preventDefault();
       take(input, all[at]);
     } else if (e.key === 'Escape') {
@@ -181,10 +191,21 @@
     }
   });
 
+  // A form that is sent by picking isn't sent before that.
+  document.addEventListener('submit', (e) => {
+    const picker = $('[data-submit]', e.target);
+    if (!picker || $('[data-picked]', picker).value || $('[data-created]', picker).value) return;
+    e.preventDefault();
+    const input = $('[data-source]', picker);
+    if (current(input)) return;
+    find(input);
+    state.get(input).enter = true;
+  });
+
   // Enter goes to the marked result; without one the search has a page of its own.
   document.addEventListener('submit', (e) => {
-    const input = e.target.matches('.search') && $('input', e.target), list = input && listOf(input);
-    const option = list && !list.hidden && $('[aria-selected]', list);
+    const input = e.target.matches('.search') && $('input', e.target);
+    const option = input && current(input) && $('[aria-selected]', listOf(input));
     if (!option) return;
     e.preventDefault();
     take(input, option);
@@ -211,6 +232,8 @@
       row.classList.add('at');
       row.scrollIntoView({ block: 'nearest' });
       $('.main a', row)?.focus({ preventScroll: true });
+    } else if (e.key === 'Enter' && e.target.closest('.tick')) {
+      e.preventDefault(); // it would press the first button of the bulk bar
     } else if (e.key === 'x' && at >= 0) {
       $('.tick input', rows[at])?.click();
     } else if (e.key === 'Enter' && at >= 0 && !e.target.closest('a, button')) {
