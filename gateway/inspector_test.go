@@ -410,7 +410,7 @@ func TestInspectorWaits(t *testing.T) {
 	defer run.Wait()
 	defer cancel()
 	<-changed
-	if d := cmp.Diff(map[gateway.Verdict]int{gateway.VerdictRefused: 1}, r.g.InspectionsWaiting(r.w)); d != "" {
+	if d := cmp.Diff(map[gateway.Waiting]int{{Verdict: gateway.VerdictRefused, Code: gateway.CodeInvalidPayload}: 1}, r.g.InspectionsWaiting(r.w)); d != "" {
 		t.Error(d)
 	}
 	for len(r.shown(r.w)) == 0 {

@@ -18,8 +18,61 @@ type auditPage struct {
 	Rows       []auditRow
 	Chips      []chip
 	By, Action string
-	People     []string // to choose from
+	People     []string      // to choose from
+	Actions    []actionGroup // to choose from
 	More       *more
+}
+
+// actionGroup are the actions on one kind of things.
+type actionGroup struct {
+	Label   string
+	Options []option // the action, and its words
+}
+
+// auditActions are the actions of the audit log, as people say them.
+var auditActions = []actionGroup{
+	{"Contacts", []option{
+		{"contact.add", "Added a contact"},
+		{"contact.change", "Changed a contact"},
+		{"contact.delete", "Deleted a contact"},
+		{"contact.tag", "Tagged a contact"},
+		{"contact.list", "Added to a list"},
+		{"contact.unlist", "Took out of a list"},
+		{"contact.join", "Added an employee"},
+		{"contact.leave", "Removed an employee"},
+		{"contact.primary", "Set a primary company"},
+		{"contact.merge", "Merged contacts"},
+		{"contact.unmerge", "Undid a merge"},
+	}},
+	{"Companies", []option{
+		{"company.add", "Added a company"},
+		{"company.change", "Changed a company"},
+		{"company.delete", "Deleted a company"},
+		{"company.join", "Added an employee"},
+		{"company.leave", "Removed an employee"},
+		{"company.primary", "Set a primary company"},
+	}},
+	{"Settings", []option{
+		{"workspace.settings", "Changed settings"},
+		{"auto_assign.run", "Ran auto-assign"},
+		{"attribute.add", "Made an attribute"},
+		{"attribute.set", "Changed an attribute"},
+		{"attribute.drop", "Deleted an attribute"},
+		{"tag.add", "Made a tag"},
+		{"tag.drop", "Deleted a tag"},
+		{"key.add", "Made a key"},
+		{"key.revoke", "Revoked a key"},
+		{"payload.replay", "Replayed a payload"},
+	}},
+	{"Agents", []option{
+		{"agent.invite", "Invited"},
+		{"agent.uninvite", "Withdrew an invitation"},
+		{"agent.join", "Joined"},
+		{"agent.add", "Added an agent"},
+		{"agent.role", "Changed a role"},
+		{"agent.remove", "Removed an agent"},
+		{"agent.password", "Changed a password"},
+	}},
 }
 
 type auditRow struct {
@@ -41,9 +94,17 @@ func (p *panel) settingsAudit(c *call) error {
 	if err != nil {
 		return err
 	}
-	v := auditPage{By: q.By, Action: q.Action, Columns: []column{{Label: "When"}, {Label: "Who"}, {Label: "What"}, {Label: "Whom or what"}, {Label: "Details", Wide: true}}}
+	v := auditPage{By: q.By, Action: q.Action, Actions: auditActions, Columns: []column{{Label: "When"}, {Label: "Who"}, {Label: "What"}, {Label: "Whom or what"}, {Label: "Details", Wide: true}}}
 	for _, a := range agents {
 		v.People = append(v.People, a.Email)
+	}
+	// What the address asks for is among what there is to choose, or the other choice
+	// would lose it.
+	if q.By != "" && !slices.Contains(v.People, q.By) {
+		v.People = append(v.People, q.By)
+	}
+	if q.Action != "" && actionWords(q.Action) == q.Action {
+		v.Actions = append(slices.Clip(v.Actions), actionGroup{"Others", []option{{q.Action, q.Action}}})
 	}
 	if q.By != "" {
 		v.Chips = append(v.Chips, chip{Label: "By " + q.By, Href: auditHref("", q.Action, 0), Active: true, Remove: true})
@@ -80,44 +141,12 @@ func auditHref(by, action string, before int64) string {
 
 // actionWords are actions as people say them; others are shown as they are.
 func actionWords(action string) string {
-	if words, ok := map[string]string{
-		"agent.add":          "Added an agent",
-		"agent.role":         "Changed a role",
-		"agent.remove":       "Removed an agent",
-		"agent.password":     "Changed a password",
-		"agent.invite":       "Invited",
-		"agent.uninvite":     "Withdrew an invitation",
-		"agent.join":         "Joined",
-		"key.add":            "Made a key",
-		"key.revoke":         "Revoked a key",
-		"workspace.settings": "Changed settings",
-		"settings.set":       "Changed settings",
-		"auto_assign.run":    "Ran auto-assign",
-		"attribute.add":      "Made an attribute",
-		"attribute.set":      "Changed an attribute",
-		"attribute.drop":     "Deleted an attribute",
-		"tag.add":            "Made a tag",
-		"tag.drop":           "Deleted a tag",
-		"payload.replay":     "Replayed a payload",
-		"contact.add":        "Added a contact",
-		"contact.change":     "Changed a contact",
-		"contact.delete":     "Deleted a contact",
-		"contact.tag":        "Tagged a contact",
-		"contact.list":       "Added to a list",
-		"contact.unlist":     "Took out of a list",
-		"contact.join":       "Added an employee",
-		"contact.leave":      "Removed an employee",
-		"contact.primary":    "Set a primary company",
-		"contact.merge":      "Merged contacts",
-		"contact.unmerge":    "Undid a merge",
-		"company.add":        "Added a company",
-		"company.change":     "Changed a company",
-		"company.delete":     "Deleted a company",
-		"company.join":       "Added an employee",
-		"company.leave":      "Removed an employee",
-		"company.primary":    "Set a primary company",
-	}[action]; ok {
-		return words
+	for _, g := range auditActions {
+		for _, o := range g.Options {
+			if o.Value == action {
+				return o.Label
+			}
+		}
 	}
 	return action
 }
