@@ -79,6 +79,25 @@ type auditRow struct {
 	gateway.AuditEntry
 	Detail             string // in words
 	ByHref, ActionHref string
+	Whom, WhomHref     string // the subject, and where it is; "" if nowhere
+}
+
+// auditWhom is the subject of an entry in words, and where that is.
+func auditWhom(e *gateway.AuditEntry) (whom, href string) {
+	gone := strings.HasSuffix(e.Action, ".delete")
+	switch {
+	case e.Subject == "contact" && !gone:
+		return "Contact " + e.SubjectID, panelPath + "/contacts/" + url.PathEscape(e.SubjectID)
+	case e.Subject == "company" && !gone:
+		return "Company " + e.SubjectID, panelPath + "/companies/" + url.PathEscape(e.SubjectID)
+	case e.Subject == "payload":
+		return "Payload " + e.SubjectID, panelPath + "/inspector/" + url.PathEscape(e.SubjectID)
+	case e.Subject == "workspace":
+		return "Workspace", ""
+	case e.Subject == "contact", e.Subject == "company", e.Subject == "job":
+		return strings.ToUpper(e.Subject[:1]) + e.Subject[1:] + " " + e.SubjectID, ""
+	}
+	return e.SubjectID, ""
 }
 
 // settingsAudit shows who changed what, newest first, of one person or kind if asked.
@@ -117,7 +136,8 @@ func (p *panel) settingsAudit(c *call) error {
 		v.More = &more{Href: auditHref(q.By, q.Action, entries[listPage-1].ID), Label: "Older entries"}
 	}
 	for _, e := range entries {
-		v.Rows = append(v.Rows, auditRow{e, detailWords(e.Detail), auditHref(e.By, q.Action, 0), auditHref(q.By, e.Action, 0)})
+		whom, href := auditWhom(&e)
+		v.Rows = append(v.Rows, auditRow{e, detailWords(e.Detail), auditHref(e.By, q.Action, 0), auditHref(q.By, e.Action, 0), whom, href})
 	}
 	return c.render(http.StatusOK, "audit", "Audit log", v)
 }

@@ -75,7 +75,7 @@ func TestAuditFilters(t *testing.T) {
 	t.Parallel()
 	s := newStack(t)
 	auditStory(t, s)
-	viewer := s.as(gateway.RoleViewer)
+	owner := s.as(gateway.RoleOwner)
 	rows := regexp.MustCompile(`(?s)<tr><td>`)
 	for _, tt := range []struct {
 		query    string
@@ -83,14 +83,14 @@ func TestAuditFilters(t *testing.T) {
 		selected []string
 		lacks    string
 	}{
-		{"action=company.add", 2, []string{`<option value="company.add" selected>`, `>Added a company<`}, ""},
+		{"action=company.add", 2, []string{`<option value="company.add" selected>`, `>Added a company<`, `<a href="/panel/companies/1">Company 1</a>`}, ""},
 		{"action=company.add&by=editor@acme.test", 1, []string{`<option value="company.add" selected>`, `<option selected>editor@acme.test</option>`}, ""},
 		{"action=workspace.settings&by=editor@acme.test", 0, []string{"Nothing like this"}, ""},
 		{"action=workspace.settings", 1, []string{`<option value="workspace.settings" selected>`}, ""},
 		{"by=test", 3, []string{`<option selected>test</option>`}, `" selected>`},
 		{"action=made.up", 0, []string{`<option value="made.up" selected>made.up</option>`}, ""},
 	} {
-		body := viewer.page("/panel/settings/audit?" + tt.query)
+		body := owner.page("/panel/settings/audit?" + tt.query)
 		if got := len(rows.FindAllString(body, -1)); got != tt.rows {
 			t.Errorf("%s: %d rows, want %d", tt.query, got, tt.rows)
 		}

@@ -288,6 +288,8 @@ func inspectedLabel(v *gateway.InspectionView) string {
 		return "Deleted contact"
 	case v.Survivor == 0 && v.Verdict == gateway.VerdictMore:
 		return "Others"
+	case v.Verdict == gateway.VerdictRefused: // whose it is nobody has looked for
+		return cmp.Or(siteOf(v.Detail.Origin), "Unknown")
 	case v.Survivor == 0:
 		return "Nobody"
 	}
@@ -315,9 +317,6 @@ func inspectedWords(v *gateway.InspectionView) []inspectorPart {
 		return parts
 	case v.Verdict == gateway.VerdictRefused:
 		say(codeWords(v.Code))
-		if site := siteOf(d.Origin); site != "" {
-			quiet(site + " –")
-		}
 		quiet(d.Reason)
 		return parts
 	}

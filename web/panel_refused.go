@@ -3,6 +3,8 @@ package web
 import (
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"civgate/gateway"
 )
@@ -56,4 +58,17 @@ func siteOf(origin string) string {
 		return ""
 	}
 	return u.Host
+}
+
+// sentence is a reason as a sentence of its own: from a capital letter to a full stop.
+func sentence(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	first, size := utf8.DecodeRuneInString(reason)
+	reason = string(unicode.ToUpper(first)) + reason[size:]
+	if !strings.HasSuffix(reason, ".") {
+		reason += "."
+	}
+	return reason
 }

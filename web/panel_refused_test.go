@@ -668,7 +668,7 @@ func TestLiveCheckOfRefusals(t *testing.T) {
 	}
 	s.settle()
 	body = lookUntil(viewer, homeOrigin, later, "It works", "Some of it was left out", "<code>phone_number</code>")
-	if strings.Contains(body, "Waiting for") || strings.Contains(body, "was refused") {
+	if strings.Contains(body, "Waiting for a page view") || strings.Contains(body, "was refused") {
 		t.Errorf("the page view is there:\n%s", body)
 	}
 }

@@ -256,7 +256,6 @@ type checkRefusal struct {
 	ID     int64
 	At     time.Time
 	Reason string
-	Field  string
 	Line   string // where the inspector shows it
 }
 
@@ -421,7 +420,14 @@ func (p *panel) checkRefused(c *call, s *scriptCheck, from time.Time) error {
 	}
 	for i := range all {
 		if v := &all[i]; !v.At.Before(from) && sameSite(siteOf(v.Detail.Origin), s.Host) {
-			s.Refusal = &checkRefusal{wordsOf(v.Code), v.ID, v.At, v.Detail.Reason, v.Detail.Field, newInspectorLine(v).Href}
+			if s.Seen != nil && v.At.Before(s.Seen.At) {
+				return nil // it works since
+			}
+			words := wordsOf(v.Code)
+			if words.Href == scriptHref {
+				words.Link = "" // it is this page
+			}
+			s.Refusal = &checkRefusal{words, v.ID, v.At, v.Detail.Reason, newInspectorLine(v).Href}
 			return nil
 		}
 	}
