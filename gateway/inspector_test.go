@@ -235,6 +235,11 @@ func testRefusals(t *testing.T, r *inspected) {
 	add(gateway.CodeNotVerified, `{"email":"a@b.test"}`)
 	r.g.Refused(gateway.Refusal{Err: gateway.Errorf(gateway.CodeRateLimited, "slow down")})
 	add(gateway.CodeRateLimited, "")
+	// What is wrapped, or is no error of the gateway's, has the code that is answered.
+	r.g.Refused(gateway.Refusal{Err: fmt.Errorf("reading: %w", gateway.Errorf(gateway.CodeTooLarge, "send less"))})
+	add(gateway.CodeTooLarge, "")
+	r.g.Refused(gateway.Refusal{Err: context.DeadlineExceeded})
+	add(gateway.CodeUnavailable, "")
 
 	all := r.seen()
 	var got []string
