@@ -186,6 +186,10 @@ func detailWords(detail []byte) string {
 				text = fmt.Sprintf("%v → %v", orDash(from), orDash(v["to"]))
 				break
 			}
+			if words := listWords(v); words != "" {
+				text = words
+				break
+			}
 			b, err := json.Marshal(v)
 			if err == nil {
 				text = string(b)
@@ -202,6 +206,27 @@ func detailWords(detail []byte) string {
 	}
 	slices.Sort(pairs)
 	return strings.Join(pairs, ", ")
+}
+
+// listWords says what was added to a list and removed from it, "" if that is not all
+// there is to say.
+func listWords(v map[string]any) string {
+	var parts []string
+	for _, verb := range []string{"added", "removed"} {
+		all, ok := v[verb].([]any)
+		if !ok {
+			continue
+		}
+		one := make([]string, len(all))
+		for i := range all {
+			one[i] = fmt.Sprint(all[i])
+		}
+		parts = append(parts, verb+" "+strings.Join(one, ", "))
+	}
+	if len(parts) != len(v) {
+		return ""
+	}
+	return strings.Join(parts, ", ")
 }
 
 // orDash is a value, or a dash for an empty text.

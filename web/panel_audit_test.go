@@ -86,7 +86,7 @@ func TestAuditFilters(t *testing.T) {
 		{"action=company.add", 2, []string{`<option value="company.add" selected>`, `>Added a company<`, `<a href="/panel/companies/1">Company 1</a>`}, ""},
 		{"action=company.add&by=editor@acme.test", 1, []string{`<option value="company.add" selected>`, `<option selected>editor@acme.test</option>`}, ""},
 		{"action=workspace.settings&by=editor@acme.test", 0, []string{"Nothing like this"}, ""},
-		{"action=workspace.settings", 1, []string{`<option value="workspace.settings" selected>`}, ""},
+		{"action=workspace.settings", 1, []string{`<option value="workspace.settings" selected>`, ">Workspace<", "origins: added shop.test"}, ""},
 		{"by=test", 2, []string{`<option selected>test</option>`}, `" selected>`},
 		{"action=made.up", 0, []string{`<option value="made.up" selected>made.up</option>`}, ""},
 	} {
