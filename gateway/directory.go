@@ -77,6 +77,17 @@ func (d *directory) byAPIKey(ctx context.Context, key string) (*Workspace, error
 	return found, nil
 }
 
+// remembered returns the workspace that was last known to have a widget key, without
+// asking; 0 if none is.
+func (d *directory) remembered(key string) WorkspaceID {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if l := d.byKey[key]; l != nil {
+		return l.w.ID
+	}
+	return 0
+}
+
 var errUnknownKey = &Error{Code: CodeUnknownAPIKey, Field: "apiKey", Message: "no workspace has this apiKey: copy the snippet from your workspace's settings again"}
 
 func (d *directory) look(key string, now time.Time) (l *listing, w *Workspace, fresh bool) {

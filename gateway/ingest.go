@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -67,7 +68,7 @@ func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batc
 	for i, body := range items {
 		p, w, warnings, err := g.check(ctx, body, r.Origin, r.IP)
 		if err != nil {
-			g.inspector.refused(w, now, Refusal{Err: err, Body: body, Origin: r.Origin})
+			g.refused(w, now, Refusal{Err: err, Body: body, Origin: r.Origin})
 			if results[i].Err = asError(err); !batch {
 				return nil, false, results[i].Err
 			}
@@ -90,7 +91,7 @@ func (g *Gateway) accept(ctx context.Context, r Request) (results []Result, batc
 	}
 	if err := g.intake.Append(ctx, entries...); err != nil {
 		for _, e := range entries {
-			g.inspector.refused(e.WorkspaceID, now, Refusal{Err: err, Body: e.Body, Origin: r.Origin})
+			g.refused(e.WorkspaceID, now, Refusal{Err: err, Body: e.Body, Origin: r.Origin})
 		}
 		return results, batch, err
 	}
@@ -243,10 +244,15 @@ func verified(secret string, p *Payload) bool {
 	return hmac.Equal(got, mac.Sum(nil))
 }
 
-// asError returns err as an *Error; what is none becomes CodeInternal.
+// asError returns err as the *Error that it is, or wraps. What is none becomes
+// CodeUnavailable where time ran out, and CodeInternal else.
 func asError(err error) *Error {
-	if e, ok := err.(*Error); ok {
+	var e *Error
+	if errors.As(err, &e) {
 		return e
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return &Error{Code: CodeUnavailable, Message: "the request took too long; try again", Err: err}
 	}
 	return &Error{Code: CodeInternal, Message: "something went wrong on the server", Err: err}
 }

@@ -139,8 +139,8 @@ func secretKey(name string) bool { return name == "apiKey" || name == "user_hash
 // secretMember finds them in text that can't be read as JSON.
 var secretMember = regexp.MustCompile(`(["']?(?:apiKey|user_hash)["']?\s*[:=]\s*)(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s,}]+)`)
 
-// apiKeyMember finds the apiKey in such a text.
-var apiKeyMember = regexp.MustCompile(`["']?apiKey["']?\s*[:=]\s*["']?([A-Za-z0-9_-]{1,255})`)
+// apiKeyMember finds the apiKey in such a text, from its name on.
+var apiKeyMember = regexp.MustCompile(`^apiKey["']?\s*[:=]\s*["']?([A-Za-z0-9_-]{1,255})`)
 
 // inspectedText is a payload's text as it is shown: without secrets, and no longer
 // than maxInspectedPayload.
@@ -174,13 +174,24 @@ func withoutMembers(object string, leaveOut func(name string) bool) string {
 }
 
 // guessAPIKey is what looks like the apiKey in the text of a payload that could not
-// be read.
+// be read. It looks at the first places alone that may have it.
 func guessAPIKey(body []byte) string {
-	m := apiKeyMember.FindSubmatch(body[:min(len(body), 2*maxInspectedPayload)])
-	if m == nil {
-		return ""
+	const (
+		name    = "apiKey"
+		places  = 5
+		reached = 400 // bytes: the name, the longest key, and spaces between
+	)
+	for range places {
+		at := bytes.Index(body, []byte(name))
+		if at < 0 {
+			break
+		}
+		if m := apiKeyMember.FindSubmatch(body[at:min(len(body), at+reached)]); m != nil {
+			return string(m[1])
+		}
+		body = body[at+len(name):]
 	}
-	return string(m[1])
+	return ""
 }
 
 // cutText bounds a text to max bytes, between two characters.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -32,13 +33,17 @@ import (
 //     comes.
 //   - What a verdict is told of is known: an accepted payload appears when its batch is
 //     committed, a refused one when it is answered.
-//   - A refusal whose workspace can't be told (an apiKey that nobody has, a text that is
-//     no JSON and shows no apiKey, an address that is over its limit) belongs to the
+//   - Of what was refused before its apiKey was looked at (no JSON, too large, an address
+//     that is over its limit) the workspace is told by the apiKey that the text shows, and
+//     else by the website: one that a single workspace names among its origins is that
+//     workspace's, which then sees code, reason and website, and nothing of the text.
+//   - What can't be told so (an apiKey that nobody has, or none at all) belongs to the
 //     only workspace where there is just one, as it is most likely a mistyped snippet of its.
 //     Where there are several it is kept as workspace 0's, with code and reason and
 //     nothing that a stranger sent, for their owners to see that it happens.
-//   - While the database takes no writes, what is to be shown waits in memory, the newest
-//     of it, and InspectionsWaiting counts it.
+//   - While the database takes no writes, or is slow to, what is to be shown waits in
+//     memory, the newest of it, and InspectionsWaiting counts it: a full inbox is refused
+//     with a code just then.
 //   - A payload can be replayed as long as its text is here whole. An agent who may edit
 //     may do by it what they may do by hand, so it is asked for neither origin nor proof of
 //     identity, and it counts against no limit.
@@ -55,6 +60,9 @@ const (
 	// it tries again what the database did not take.
 	inspectPause = 400 * time.Millisecond
 	inspectRetry = time.Second
+	// inspectSlow is how long a write may take until what it is to write counts as
+	// waiting.
+	inspectSlow = 500 * time.Millisecond
 	// inspectTime bounds a write, and the last one when the gateway stops.
 	inspectTime = 5 * time.Second
 	// inspectedWorkspaces is how many workspaces one transaction writes to.
@@ -65,7 +73,17 @@ const (
 type Refusal struct {
 	Err    error
 	Body   []byte // as much as was read; not kept
+	Size   int64  // of the whole body in bytes, if that is known to be more
 	Origin string
+	// APIKey is the one that it came with outside of Body, which is searched for one
+	// if this is "".
+	APIKey string
+}
+
+// Waiting is a kind of what can't be shown yet.
+type Waiting struct {
+	Verdict Verdict
+	Code    Code // of what was refused, else ""
 }
 
 // note is what the inspector holds of a payload until it is written.
@@ -80,6 +98,7 @@ type note struct {
 	code          Code // of what was refused
 	reason, field string
 	origin        string
+	key           string // the apiKey, of one whose workspace is not known
 	text          []byte // of a refused payload; a copy, at most what can be shown
 	size          int
 }
@@ -117,9 +136,11 @@ type inspector struct {
 	books map[WorkspaceID]*book
 	noted int
 	wake  chan struct{} // has room for one
-	// waiting are the rows that the database did not take at the last try.
-	waiting map[WorkspaceID]map[Verdict]int
-	written atomic.Pointer[chan struct{}]
+	// waiting counts the rows that the database did not take at the last try, and
+	// writing those that it is asked to take since a moment; nil for none.
+	waiting, writing map[WorkspaceID]map[Waiting]int
+	since            time.Time
+	written          atomic.Pointer[chan struct{}]
 }
 
 func (in *inspector) init(on bool) {
@@ -188,8 +209,23 @@ func (in *inspector) refused(w WorkspaceID, at time.Time, r Refusal) {
 	in.noted++
 	b.notes = append(b.notes, note{
 		noted: now, at: at, verdict: VerdictRefused, code: e.Code, reason: e.Message, field: e.Field, origin: r.Origin,
-		text: bytes.Clone(r.Body[:min(len(r.Body), MaxPayload)]), size: len(r.Body),
+		key: r.APIKey, text: bytes.Clone(r.Body[:min(len(r.Body), MaxPayload)]), size: max(len(r.Body), int(r.Size)),
 	})
+}
+
+// refused notes what was refused: as the workspace's, or where that is not known (0)
+// as that of whoever is known to have the apiKey.
+func (g *Gateway) refused(w WorkspaceID, at time.Time, r Refusal) {
+	if !g.inspector.on {
+		return
+	}
+	if w == 0 && CodeOf(r.Err) != CodeUnknownAPIKey {
+		if r.APIKey == "" {
+			r.APIKey = guessAPIKey(r.Body)
+		}
+		w = g.workspaces.remembered(r.APIKey)
+	}
+	g.inspector.refused(w, at, r)
 }
 
 // signal wakes the one who waits for c, now or later.
@@ -222,19 +258,52 @@ func (in *inspector) taken() map[WorkspaceID]*book {
 // Refused tells the inspector of what was refused before Accept was asked. It
 // doesn't wait.
 func (g *Gateway) Refused(r Refusal) {
-	g.inspector.refused(0, g.clock(), r)
+	g.refused(0, g.clock(), r)
 }
 
 // Inspected returns a channel that is closed after this process has next written
 // inspections. To miss nothing, ask for it before reading them.
 func (g *Gateway) Inspected() <-chan struct{} { return *g.inspector.written.Load() }
 
-// InspectionsWaiting counts, by verdict, what can't be shown yet because the database
-// takes no writes; nil as a rule.
-func (g *Gateway) InspectionsWaiting(w WorkspaceID) map[Verdict]int {
-	g.inspector.mu.Lock()
-	defer g.inspector.mu.Unlock()
-	return g.inspector.waiting[w]
+// InspectionsWaiting counts what can't be shown yet because the database takes no
+// writes, or is slow to; nil as a rule. Inspected doesn't tell when it rises: ask now
+// and then.
+func (g *Gateway) InspectionsWaiting(w WorkspaceID) map[Waiting]int {
+	in := &g.inspector
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	rows := in.waiting
+	if in.writing != nil && time.Since(in.since) >= inspectSlow {
+		rows = in.writing // with all of those
+	}
+	if rows == nil {
+		return nil
+	}
+	all := maps.Clone(rows[w])
+	if b := in.books[w]; b != nil {
+		if all == nil {
+			all = make(map[Waiting]int)
+		}
+		for i := range b.notes {
+			all[Waiting{b.notes[i].verdict, b.notes[i].code}]++
+		}
+		countSkipped(all, b.skipped)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}
+
+// countSkipped counts what is not shown one by one.
+func countSkipped(all map[Waiting]int, skipped map[Code]int) {
+	for code, n := range skipped {
+		kind := Waiting{VerdictRefused, code}
+		if code == "" {
+			kind.Verdict = VerdictAccepted
+		}
+		all[kind] += n
+	}
 }
 
 // RunInspector writes what becomes of payloads to the store until ctx ends, and then
@@ -289,24 +358,45 @@ func (g *Gateway) inspect(ctx context.Context, rows *[]*Inspection) (err error) 
 	defer cancel()
 	all := append(*rows, g.inspections(ctx)...)
 	*rows = all[max(0, len(all)-maxUnwritten):]
+	g.inspector.write(*rows)
 	return g.writeInspections(ctx, *rows)
 }
 
-// wait notes which rows wait for the database.
-func (in *inspector) wait(rows []*Inspection) {
-	var waiting map[WorkspaceID]map[Verdict]int
-	for _, r := range rows {
-		if waiting == nil {
-			waiting = make(map[WorkspaceID]map[Verdict]int)
-		}
-		if waiting[r.WorkspaceID] == nil {
-			waiting[r.WorkspaceID] = make(map[Verdict]int)
-		}
-		waiting[r.WorkspaceID][r.Verdict]++
+// write notes which rows the database is about to be asked to take.
+func (in *inspector) write(rows []*Inspection) {
+	writing := countRows(rows)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.writing, in.since = writing, time.Now()
+}
+
+// countRows counts rows by workspace and kind; nil if there are none.
+func countRows(rows []*Inspection) map[WorkspaceID]map[Waiting]int {
+	if len(rows) == 0 {
+		return nil
 	}
+	all := make(map[WorkspaceID]map[Waiting]int)
+	for _, r := range rows {
+		of := all[r.WorkspaceID]
+		if of == nil {
+			of = make(map[Waiting]int)
+			all[r.WorkspaceID] = of
+		}
+		if r.Verdict == VerdictMore {
+			countSkipped(of, r.Detail.More)
+		} else {
+			of[Waiting{r.Verdict, r.Code}]++
+		}
+	}
+	return all
+}
+
+// wait notes which rows wait for the database, after it was asked.
+func (in *inspector) wait(rows []*Inspection) {
+	waiting := countRows(rows)
 	in.mu.Lock()
 	changed := len(in.waiting)+len(waiting) > 0
-	in.waiting = waiting
+	in.waiting, in.writing = waiting, nil
 	in.mu.Unlock()
 	if changed {
 		in.announce()
@@ -375,7 +465,8 @@ func (g *Gateway) inspections(ctx context.Context) []*Inspection {
 // them to the workspace's book. It returns rows of those that are nobody's.
 func (g *Gateway) claimNotes(ctx context.Context, unknown *book, books map[WorkspaceID]*book) (rows []*Inspection) {
 	var only WorkspaceID
-	if all, err := g.store.Workspaces(ctx); err == nil && len(all) == 1 {
+	all, err := g.store.Workspaces(ctx)
+	if err == nil && len(all) == 1 {
 		only = all[0].ID
 	}
 	give := func(w WorkspaceID, n note) {
@@ -385,8 +476,8 @@ func (g *Gateway) claimNotes(ctx context.Context, unknown *book, books map[Works
 		books[w].notes = append(books[w].notes, n)
 	}
 	for _, n := range unknown.notes {
-		if key := guessAPIKey(n.text); key != "" && n.code != CodeUnknownAPIKey {
-			if w, err := g.workspaces.byAPIKey(ctx, key); err == nil {
+		if n.key != "" && n.code != CodeUnknownAPIKey {
+			if w, err := g.workspaces.byAPIKey(ctx, n.key); err == nil {
 				give(w.ID, n)
 				continue
 			}
@@ -395,7 +486,12 @@ func (g *Gateway) claimNotes(ctx context.Context, unknown *book, books map[Works
 			give(only, n)
 			continue
 		}
-		n.text, n.size, n.origin = nil, 0, "" // nobody's own to look at
+		n.text, n.size = nil, 0 // nobody's own to look at
+		if w := ownerOf(n.origin, all); w != 0 {
+			give(w, n)
+			continue
+		}
+		n.origin = ""
 		rows = append(rows, g.inspection(ctx, 0, &n))
 	}
 	if len(unknown.skipped) == 0 {
@@ -411,6 +507,24 @@ func (g *Gateway) claimNotes(ctx context.Context, unknown *book, books map[Works
 		books[only].skipped[code] += n
 	}
 	return rows
+}
+
+// ownerOf is the one workspace that names a website among its origins; 0 if none or
+// several do.
+func ownerOf(origin string, all []Workspace) (owner WorkspaceID) {
+	if origin == "" {
+		return 0
+	}
+	for i := range all {
+		if len(all[i].Settings.Origins) == 0 || !OriginAllowed(all[i].Settings.Origins, origin) {
+			continue
+		}
+		if owner != 0 {
+			return 0
+		}
+		owner = all[i].ID
+	}
+	return owner
 }
 
 // more is the row that stands for those that were not noted, nil if there are none.
@@ -537,7 +651,7 @@ func (o *observation) applied(t *trace, e *Entry, c *Contact) {
 
 // setAside notes a payload that could not be applied for good.
 func (g *Gateway) setAside(e *Entry) {
-	g.inspector.refused(e.WorkspaceID, e.At, Refusal{
+	g.refused(e.WorkspaceID, e.At, Refusal{
 		Err:  &Error{Code: CodeInternal, Message: "the payload was accepted, but could not be applied, and was set aside; the server's log says why"},
 		Body: e.Body,
 	})
@@ -571,7 +685,7 @@ func (g *Gateway) Replay(ctx context.Context, w WorkspaceID, id int64) error {
 	e := &Entry{At: g.clock(), WorkspaceID: w, Body: body, Payload: p}
 	e.setWarnings(g.checkAttributes(ctx, w, p, warnings))
 	if err := g.intake.Append(ctx, e); err != nil {
-		g.inspector.refused(w, e.At, Refusal{Err: err, Body: body})
+		g.refused(w, e.At, Refusal{Err: err, Body: body})
 		return err
 	}
 	return nil

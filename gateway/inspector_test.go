@@ -235,6 +235,11 @@ func testRefusals(t *testing.T, r *inspected) {
 	add(gateway.CodeNotVerified, `{"email":"a@b.test"}`)
 	r.g.Refused(gateway.Refusal{Err: gateway.Errorf(gateway.CodeRateLimited, "slow down")})
 	add(gateway.CodeRateLimited, "")
+	// What is wrapped, or is no error of the gateway's, has the code that is answered.
+	r.g.Refused(gateway.Refusal{Err: fmt.Errorf("reading: %w", gateway.Errorf(gateway.CodeTooLarge, "send less"))})
+	add(gateway.CodeTooLarge, "")
+	r.g.Refused(gateway.Refusal{Err: context.DeadlineExceeded})
+	add(gateway.CodeUnavailable, "")
 
 	all := r.seen()
 	var got []string
@@ -410,7 +415,7 @@ func TestInspectorWaits(t *testing.T) {
 	defer run.Wait()
 	defer cancel()
 	<-changed
-	if d := cmp.Diff(map[gateway.Verdict]int{gateway.VerdictRefused: 1}, r.g.InspectionsWaiting(r.w)); d != "" {
+	if d := cmp.Diff(map[gateway.Waiting]int{{Verdict: gateway.VerdictRefused, Code: gateway.CodeInvalidPayload}: 1}, r.g.InspectionsWaiting(r.w)); d != "" {
 		t.Error(d)
 	}
 	for len(r.shown(r.w)) == 0 {

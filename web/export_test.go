@@ -19,3 +19,19 @@ func Routes() (all []Route) {
 
 // NextPage is where a sign-in leads to.
 func NextPage(next string) string { return nextPage(next) }
+
+// RefusalTodo is what the panel says to do about a code.
+func RefusalTodo(code gateway.Code) string { return refusals[code].Todo }
+
+// RefusalShort names a code in two or three words.
+func RefusalShort(code gateway.Code) string { return refusals[code].Short }
+
+// AuditActions are the actions that the audit log offers to choose from.
+func AuditActions() (all []string) {
+	for _, g := range auditActions {
+		for _, o := range g.Options {
+			all = append(all, o.Value)
+		}
+	}
+	return all
+}

@@ -288,6 +288,8 @@ func inspectedLabel(v *gateway.InspectionView) string {
 		return "Deleted contact"
 	case v.Survivor == 0 && v.Verdict == gateway.VerdictMore:
 		return "Others"
+	case v.Verdict == gateway.VerdictRefused: // whose it is nobody has looked for
+		return cmp.Or(siteOf(v.Detail.Origin), "Unknown")
 	case v.Survivor == 0:
 		return "Nobody"
 	}
@@ -361,23 +363,6 @@ func mapKeys[K comparable, V any](m map[K]V) func(yield func(K) bool) {
 	}
 }
 
-// codeWords are codes as people say them.
-func codeWords(code gateway.Code) string {
-	if words, ok := map[gateway.Code]string{
-		gateway.CodeInvalidPayload:   "not readable",
-		gateway.CodeUnknownAPIKey:    "unknown apiKey",
-		gateway.CodeOriginNotAllowed: "origin not allowed",
-		gateway.CodeNotVerified:      "identity not verified",
-		gateway.CodeTooLarge:         "too large",
-		gateway.CodeRateLimited:      "too many at once",
-		gateway.CodeUnavailable:      "server not available",
-		gateway.CodeInternal:         "set aside",
-	}[code]; ok {
-		return words
-	}
-	return strings.ReplaceAll(string(code), "_", " ")
-}
-
 // changeWords say what changed, in a line.
 func changeWords(c gateway.Change) []inspectorPart {
 	said := func(what, value string) []inspectorPart { return []inspectorPart{{Text: what}, {value, true}} }
@@ -426,10 +411,17 @@ func plainJSON(raw string) string {
 }
 
 // waitingWords say what can't be shown yet.
-func waitingWords(waiting map[gateway.Verdict]int) string {
+func waitingWords(waiting map[gateway.Waiting]int) string {
+	kinds := slices.SortedFunc(mapKeys(waiting), func(a, b gateway.Waiting) int {
+		return cmp.Or(cmp.Compare(a.Verdict, b.Verdict), cmp.Compare(a.Code, b.Code))
+	})
 	var parts []string
-	for _, verdict := range slices.Sorted(mapKeys(waiting)) {
-		parts = append(parts, number(int64(waiting[verdict]))+" "+strings.ToLower(verdictBadges[verdict].Label))
+	for _, kind := range kinds {
+		text := number(int64(waiting[kind])) + " " + strings.ToLower(verdictBadges[kind.Verdict].Label)
+		if kind.Code != "" {
+			text += " (" + codeWords(kind.Code) + ")"
+		}
+		parts = append(parts, text)
 	}
 	if len(parts) == 0 {
 		return ""
@@ -443,6 +435,7 @@ type inspectionPage struct {
 	Badge     verdictBadge
 	Label     string
 	Code      string
+	Todo      refusalWords // what to do about a refusal
 	Rule      string
 	Changes   []inspectedChange
 	CanReplay bool
@@ -470,7 +463,7 @@ func (p *panel) inspection(c *call) error {
 	v := inspectionPage{InspectionView: found, Badge: verdictBadges[found.Verdict], Label: inspectedLabel(found), Rule: ruleSentences[d.Rule],
 		CanReplay: c.can(gateway.RoleEditor) && d.Payload != "" && !d.Cut}
 	if found.Code != "" {
-		v.Code = string(found.Code)
+		v.Code, v.Todo = string(found.Code), wordsOf(found.Code)
 	}
 	if found.Survivor != 0 {
 		v.Only = inspectorFilter{contact: found.Survivor}.href("/inspector")

@@ -30,6 +30,7 @@ var pieces = template.FuncMap{
 	"empty":        func(icon, title, text string) empty { return empty{Icon: icon, Title: title, Text: text} },
 	"role":         func(r gateway.Role) string { return strings.ToUpper(string(r)[:1]) + string(r)[1:] },
 	"action":       actionWords,
+	"sentence":     sentence,
 	"initials":     initials,
 	"contactLabel": contactLabel,
 	"brief":        brief,

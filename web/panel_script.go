@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,7 +23,10 @@ import (
 //   - Each system is shown the way it writes values into a script safely: as JSON whose <,
 //     > and & are escaped, never by quotes around a value.
 //   - What tells that a payload came is the newest page view of the website: whoever was
-//     last seen since the check began, and the address of what they saw.
+//     last seen since the check began, and the address of what they saw. That one was
+//     refused is what the inspector knows of the website.
+//   - The check looks again and again, and is answered nothing while it would say the
+//     same: what is being read, or has the focus, stays.
 
 // system is one that a website is made with.
 type system struct {
@@ -235,19 +239,55 @@ type scriptCheck struct {
 	URL, Host string
 	Since     int64 // microseconds; 0: none was asked for
 	Problem   string
-	Refused   bool // the origin is none of the workspace's
+	Refused   bool // the origin is none of the workspace's, so that it will be refused
 	Seen      *gateway.PageView
 	Contact   gateway.ContactID
-	Late      bool // it has been waited for long
+	Late      bool           // it has been waited for long
+	Refusal   *checkRefusal  // the newest of the website
+	Partly    *checkWarnings // of what was seen
+	Strange   string         // why something was refused that may be the website's
+	Waiting   string         // what the database doesn't take
+	Open      bool           // there is more to come
+}
+
+// checkRefusal is a payload of the website that was refused.
+type checkRefusal struct {
+	refusalWords
+	ID     int64
+	At     time.Time
+	Reason string
+	Line   string // where the inspector shows it
+}
+
+// checkWarnings are what was left out of a payload that was seen.
+type checkWarnings struct {
+	All  []gateway.Warning
+	Line string
 }
 
 // Poll is where the next look is to be asked for.
 func (s scriptCheck) Poll() string {
-	return panelPath + "/settings/script/seen?" + url.Values{"url": {s.URL}, "since": {strconv.FormatInt(s.Since, 10)}}.Encode()
+	return panelPath + "/settings/script/seen?" + url.Values{"url": {s.URL}, "since": {strconv.FormatInt(s.Since, 10)}, "shown": {s.state()}}.Encode()
 }
 
-// checkLate is after what time the check says what may be wrong.
-const checkLate = 20 * time.Second
+// state tells apart what the check can say.
+func (s scriptCheck) state() string {
+	var refused int64
+	if s.Refusal != nil {
+		refused = s.Refusal.ID
+	}
+	return fmt.Sprintf("%t-%t-%t-%t-%t-%t-%t-%d", s.Open, s.Seen != nil, s.Late, s.Refused, s.Partly != nil, s.Strange != "", s.Waiting != "", refused)
+}
+
+const (
+	// checkLate is after what time the check says what may be wrong.
+	checkLate = 20 * time.Second
+	// checkLinger is for how long the check goes on after a page view: the inspector
+	// knows of a payload a little later than it can be seen.
+	checkLinger = 3 * time.Second
+	// checkedLines is how many of the inspector's lines are looked through.
+	checkedLines = 50
+)
 
 // origin is the address under which browsers reach civgate.
 func (c *call) origin() string {
@@ -281,7 +321,7 @@ func (p *panel) settingsScript(c *call) error {
 	fill := strings.NewReplacer("{{key}}", v.Key, "{{src}}", v.Src)
 	v.Anonymous, v.Known = fill.Replace(v.System.Anonymous), fill.Replace(v.System.Known)
 	if c.QueryParam("url") != "" {
-		if v.Check, err = p.check(ctx, c.Workspace, c.QueryParam("url"), time.Now().UnixMicro()); err != nil {
+		if v.Check, err = p.check(c, c.QueryParam("url"), time.Now().UnixMicro()); err != nil {
 			return err
 		}
 	}
@@ -294,15 +334,19 @@ func (p *panel) scriptSeen(c *call) error {
 	if err != nil || since <= 0 {
 		return gateway.Errorf(gateway.CodeInvalid, "Begin the check anew.")
 	}
-	s, err := p.check(c.Request().Context(), c.Workspace, c.QueryParam("url"), since)
+	s, err := p.check(c, c.QueryParam("url"), since)
 	if err != nil {
 		return err
+	}
+	if s.state() == c.QueryParam("shown") {
+		return c.NoContent(http.StatusNoContent)
 	}
 	return c.fragment(http.StatusOK, "settings_script", "check", s)
 }
 
-// check looks for a page view of a website since a moment, in microseconds.
-func (p *panel) check(ctx context.Context, w *gateway.Workspace, text string, since int64) (s scriptCheck, err error) {
+// check looks for what came of a website since a moment, in microseconds.
+func (p *panel) check(c *call, text string, since int64) (s scriptCheck, err error) {
+	ctx, w := c.Request().Context(), c.Workspace
 	s = scriptCheck{URL: strings.TrimSpace(text)}
 	if !strings.Contains(s.URL, "://") {
 		s.URL = "https://" + s.URL
@@ -316,26 +360,88 @@ func (p *panel) check(ctx context.Context, w *gateway.Workspace, text string, si
 	s.Refused = !gateway.OriginAllowed(w.Settings.Origins, u.Scheme+"://"+u.Host)
 	from := time.UnixMicro(since).UTC()
 	s.Late = time.Since(from) > checkLate
-	seen, err := p.Read.FindContacts(ctx, w.ID, gateway.Query{Limit: 50, Where: []gateway.Condition{
+	s.Waiting = waitingWords(p.Gateway.InspectionsWaiting(w.ID))
+	if err := p.checkSeen(ctx, w.ID, &s, from); err != nil {
+		return s, err
+	}
+	if err := p.checkRefused(c, &s, from); err != nil {
+		return s, err
+	}
+	s.Open = s.Seen == nil || time.Since(s.Seen.At) < checkLinger
+	return s, nil
+}
+
+// checkSeen looks for a page view of the website.
+func (p *panel) checkSeen(ctx context.Context, w gateway.WorkspaceID, s *scriptCheck, from time.Time) error {
+	seen, err := p.Read.FindContacts(ctx, w, gateway.Query{Limit: 50, Where: []gateway.Condition{
 		{Field: "last_seen", Op: gateway.OpAtLeast, Value: gateway.TextValue(from.Format(time.RFC3339Nano))}, {Field: "page_views", Op: gateway.OpAtLeast, Value: gateway.IntValue(1)},
 	}})
 	if err != nil {
-		return s, err
+		return err
 	}
 	for _, contact := range seen {
-		views, err := p.Read.PageViews(ctx, w.ID, contact.ID, gateway.HistoryQuery{Limit: 5})
+		views, err := p.Read.PageViews(ctx, w, contact.ID, gateway.HistoryQuery{Limit: 5})
 		if err != nil {
-			return s, err
+			return err
 		}
 		for i := range views {
 			v := &views[i]
 			if at, err := url.Parse(v.URL); err == nil && !v.At.Before(from) && sameSite(at.Host, s.Host) {
 				s.Seen, s.Contact = v, contact.ID
-				return s, nil
+				return p.checkPartly(ctx, w, s, from)
 			}
 		}
 	}
-	return s, nil
+	return nil
+}
+
+// checkPartly looks for what was left out of what was seen.
+func (p *panel) checkPartly(ctx context.Context, w gateway.WorkspaceID, s *scriptCheck, from time.Time) error {
+	all, err := p.Read.Inspections(ctx, w, gateway.InspectionQuery{Contact: s.Contact, Limit: checkedLines})
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if v := &all[i]; !v.At.Before(from) && len(v.Detail.Warnings) > 0 {
+			s.Partly = &checkWarnings{v.Detail.Warnings, newInspectorLine(v).Href}
+			return nil
+		}
+	}
+	return nil
+}
+
+// checkRefused looks for what was refused of the website, and for owners for what may
+// be the website's.
+func (p *panel) checkRefused(c *call, s *scriptCheck, from time.Time) error {
+	ctx := c.Request().Context()
+	all, err := p.Read.Inspections(ctx, c.Workspace.ID, gateway.InspectionQuery{Verdict: gateway.VerdictRefused, Limit: checkedLines})
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		if v := &all[i]; !v.At.Before(from) && sameSite(siteOf(v.Detail.Origin), s.Host) {
+			if s.Seen != nil && v.At.Before(s.Seen.At) {
+				return nil // it works since
+			}
+			words := wordsOf(v.Code)
+			if words.Href == scriptHref {
+				words.Link = "" // it is this page
+			}
+			s.Refusal = &checkRefusal{words, v.ID, v.At, v.Detail.Reason, newInspectorLine(v).Href}
+			return nil
+		}
+	}
+	if s.Seen != nil || !c.can(gateway.RoleOwner) {
+		return nil
+	}
+	strange, err := p.Read.Inspections(ctx, 0, gateway.InspectionQuery{Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(strange) > 0 && strange[0].Verdict == gateway.VerdictRefused && !strange[0].At.Before(from) {
+		s.Strange = codeWords(strange[0].Code)
+	}
+	return nil
 }
 
 // sameSite reports whether two hosts are one, www. or not.

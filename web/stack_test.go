@@ -6,11 +6,14 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
@@ -58,6 +61,20 @@ func newStackOf(t *testing.T, d web.Demo, settings gateway.Settings) *stack {
 // newStackAt is newStackOf on the database at an address.
 func newStackAt(t *testing.T, d web.Demo, settings gateway.Settings, database string) *stack {
 	t.Helper()
+	return newStackFrom(t, d, settings, database, door{})
+}
+
+// door is what is unusual of how a stack takes payloads.
+type door struct {
+	limits  map[string]cache.Limit // none if nil
+	trusted []netip.Prefix         // proxies that are believed who a payload comes from
+	inbox   inbox.Options
+	accept  func(api.Acceptor) api.Acceptor // what stands before the gateway, if anything
+}
+
+// newStackFrom is newStackAt with another door.
+func newStackFrom(t *testing.T, d web.Demo, settings gateway.Settings, database string, at door) *stack {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	dir := t.TempDir()
 	logs := zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))
@@ -70,15 +87,26 @@ func newStackAt(t *testing.T, d web.Demo, settings gateway.Settings, database st
 	if err != nil {
 		t.Fatal(err)
 	}
-	queue, err := inbox.Open(ctx, filepath.Join(dir, "inbox"), 0, inbox.Options{})
+	queue, err := inbox.Open(ctx, filepath.Join(dir, "inbox"), 0, at.inbox)
 	if err != nil {
 		t.Fatal(err)
 	}
-	gw := gateway.New(gateway.Config{Store: data, Inbox: queue, Cache: cache.New(1000), Log: logs, Inspect: true})
+	var limiter gateway.Limiter
+	if at.limits != nil {
+		limiter = cache.NewLimiter(at.limits, 1000, time.Now)
+	}
+	gw := gateway.New(gateway.Config{Store: data, Inbox: queue, Cache: cache.New(1000), Log: logs, Limiter: limiter, Inspect: true})
+	accept := api.Acceptor(gw)
+	if at.accept != nil {
+		accept = at.accept(gw)
+	}
 	done := make(chan struct{})
 	e := echo.New()
-	e.IPExtractor = echo.ExtractIPDirect()
-	api.New(api.Settings{Reader: gw.Read(), Log: logs}).MountIngest(e, api.Ingest{Path: "/ingest", Gateway: gw, Inspector: gw})
+	e.IPExtractor = api.IPExtractor(at.trusted)
+	e.Use(middleware.RecoverWithConfig(middleware.RecoverConfig{LogErrorFunc: func(_ echo.Context, err error, _ []byte) error { return err }}))
+	machines := api.New(api.Settings{Reader: gw.Read(), Log: logs, TrustedProxies: at.trusted})
+	e.HTTPErrorHandler = machines.HandleError
+	machines.MountIngest(e, api.Ingest{Path: "/ingest", Gateway: accept, Limiter: limiter, Inspector: gw})
 	widget.Mount(e, widget.Settings{})
 	if d.Read == nil {
 		d.Read = gw.Read()

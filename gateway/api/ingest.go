@@ -41,18 +41,30 @@ type Inspector interface {
 	Refused(r gateway.Refusal)
 }
 
-// refused counts and shows a refusal that the gateway doesn't hear of.
-func (i *Ingest) refused(err error) error {
-	if i.Inspector != nil {
-		i.Inspector.Refused(gateway.Refusal{Err: err})
-	}
+// refused counts and shows a refusal that the gateway doesn't hear of. body is as much
+// of r's as was read.
+func (i *Ingest) refused(r *http.Request, apiKey string, body []byte, err error) error {
+	i.show(r, apiKey, body, err)
 	if i.Observer != nil {
 		i.Observer.Answered(gateway.CodeOf(err), 1)
 	}
 	return err
 }
 
-// MountIngest registers POST on i.Path for the pages of any site.
+// show shows a refusal that the gateway doesn't hear of.
+func (i *Ingest) show(r *http.Request, apiKey string, body []byte, err error) {
+	if i.Inspector == nil {
+		return
+	}
+	refusal := gateway.Refusal{Err: err, Body: body, Origin: r.Header.Get(echo.HeaderOrigin), APIKey: apiKey}
+	if coding(r) == "" {
+		refusal.Size = r.ContentLength
+	}
+	i.Inspector.Refused(refusal)
+}
+
+// MountIngest registers POST on i.Path for the pages of any site. What comes by another
+// method is refused there, too, so that people see it.
 func (s *Server) MountIngest(e *echo.Echo, i Ingest) {
 	anySite := cors.New(cors.Options{
 		AllowedOrigins: []string{"*"},
@@ -61,10 +73,11 @@ func (s *Server) MountIngest(e *echo.Echo, i Ingest) {
 		ExposedHeaders: []string{"Retry-After"},
 		MaxAge:         86400,
 	})
-	post := func(c echo.Context) error { return s.ingest(c, i) }
+	h := func(c echo.Context) error { return s.ingest(c, i) }
 	// With a slash at the end it is the same: a redirect would cost the body.
 	for _, path := range []string{i.Path, i.Path + "/"} {
-		e.Match([]string{http.MethodPost, http.MethodOptions}, path, post, echo.WrapMiddleware(anySite.Handler))
+		e.Any(path, h, echo.WrapMiddleware(anySite.Handler))
+		e.RouteNotFound(path, h) // methods that echo doesn't know
 	}
 }
 
@@ -72,18 +85,41 @@ func (s *Server) MountIngest(e *echo.Echo, i Ingest) {
 func (s *Server) ingest(c echo.Context, i Ingest) error {
 	r := c.Request()
 	if r.Method == http.MethodOptions {
-		c.Response().Header().Set("Allow", "POST, OPTIONS")
+		c.Response().Header().Set(echo.HeaderAllow, "POST, OPTIONS")
 		return c.NoContent(http.StatusNoContent)
 	}
+	var body []byte
+	answered := false
+	defer func() {
+		if !answered { // a panic, on its way to whoever answers it
+			_ = i.refused(r, "", body, gateway.Errorf(gateway.CodeInternal, "something went wrong on the server; its log says what")) // it is what was given
+		}
+	}()
+	err := s.ingestRequest(c, i, &body)
+	answered = true
+	return err
+}
+
+// ingestRequest is ingest for all methods but OPTIONS. It sets body to what was read of
+// the request's.
+func (s *Server) ingestRequest(c echo.Context, i Ingest, read *[]byte) error {
+	r := c.Request()
 	ip, _ := netip.ParseAddr(c.RealIP()) // an unknown address is nobody's
 	if i.Limiter != nil && ip.IsValid() {
 		if ok, after := i.Limiter.Allow(r.Context(), "ip:"+limitedAddr(ip), 1); !ok {
-			return s.ingestError(c, 0, i.refused(&gateway.Error{Code: gateway.CodeRateLimited, Message: "too many requests from this address; slow down", RetryAfter: after}))
+			return s.ingestError(c, 0, i.refused(r, "", startOf(r), &gateway.Error{Code: gateway.CodeRateLimited, Message: "too many requests from this address; slow down", RetryAfter: after}))
 		}
 	}
+	if r.Method != http.MethodPost {
+		err := gateway.Errorf(gateway.CodeInvalid, "this path does not take the method; the Allow header names those that it does")
+		i.show(r, "", startOf(r), err) // uncounted: it is no payload
+		c.Response().Header().Set(echo.HeaderAllow, "POST, OPTIONS")
+		return writeJSON(c, http.StatusMethodNotAllowed, ingestFailure{ingestProblem{Code: err.Code, Message: err.Message}})
+	}
 	body, err := readBody(c.Response(), r)
+	*read = body
 	if err != nil {
-		return s.ingestError(c, 0, i.refused(err))
+		return s.ingestError(c, 0, i.refused(r, "", body, err))
 	}
 	results, batch, err := i.Gateway.Accept(r.Context(), gateway.Request{Body: body, Origin: r.Header.Get(echo.HeaderOrigin), IP: ip})
 	if err != nil {
@@ -135,45 +171,69 @@ func writeResult(c echo.Context, res gateway.Result) error {
 	return writeJSON(c, http.StatusOK, ingestOK{"ok", res.Warnings})
 }
 
+// coding is how the body is packed, "" for not at all.
+func coding(r *http.Request) string {
+	coding := strings.ToLower(strings.TrimSpace(r.Header.Get(echo.HeaderContentEncoding)))
+	if coding == "identity" {
+		return ""
+	}
+	return coding
+}
+
+// startBytes is how much is read of a body that is refused unread: enough to find whose
+// it is. The server would read as much to keep the connection.
+const startBytes = 4 << 10
+
+// startOf returns the first bytes of a plain body, as far as they come.
+func startOf(r *http.Request) []byte {
+	if coding(r) != "" || r.ContentLength == 0 {
+		return nil
+	}
+	start := make([]byte, startBytes)
+	n, _ := io.ReadFull(r.Body, start) // it is refused all the same
+	return start[:n]
+}
+
 // readBody reads what was posted, unpacked, up to gateway.MaxBody. What is
-// longer is a CodeTooLarge however it is packed.
+// longer is a CodeTooLarge however it is packed. With an error it returns what it
+// has read.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	tooLarge := gateway.Errorf(gateway.CodeTooLarge, "the body is larger than %d bytes: send at most %d payloads of at most %d bytes each", gateway.MaxBody, gateway.MaxBatch, gateway.MaxPayload)
 	if r.ContentLength > gateway.MaxBody {
-		return nil, tooLarge
+		return startOf(r), tooLarge
 	}
 	var body bytes.Buffer
-	switch coding := strings.ToLower(strings.TrimSpace(r.Header.Get(echo.HeaderContentEncoding))); coding {
-	case "", "identity":
+	switch coding(r) {
+	case "":
 		if 0 <= r.ContentLength && r.ContentLength <= gateway.MaxPayload {
 			// Of a known length: read into just as much memory, as the inbox keeps it.
 			// For more than one payload memory is taken as the bytes come: who only
 			// announces them must not hold it.
 			exact := make([]byte, r.ContentLength)
-			if _, err := io.ReadFull(r.Body, exact); err != nil {
-				return nil, badBody(err)
+			if n, err := io.ReadFull(r.Body, exact); err != nil {
+				return exact[:n], badBody(err)
 			}
 			return exact, nil
 		}
 		_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, gateway.MaxBody))
 		if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
-			return nil, tooLarge
+			return body.Bytes(), tooLarge
 		} else if err != nil {
-			return nil, badBody(err)
+			return body.Bytes(), badBody(err)
 		}
 	case "gzip":
 		packed, err := gzip.NewReader(http.MaxBytesReader(w, r.Body, gateway.MaxBody))
 		if err != nil {
-			return nil, badBody(err)
+			return body.Bytes(), badBody(err)
 		}
 		// One byte more than allowed tells too much from just enough; the rest of
 		// a bomb is never unpacked.
 		n, err := body.ReadFrom(io.LimitReader(packed, gateway.MaxBody+1))
 		if n > gateway.MaxBody {
-			return nil, tooLarge
+			return body.Bytes(), tooLarge
 		}
 		if err != nil {
-			return nil, badBody(err)
+			return body.Bytes(), badBody(err)
 		}
 	default:
 		return nil, gateway.Errorf(gateway.CodeInvalidPayload, "the body is encoded in a way that is not understood here: send it plain or with gzip")

@@ -63,7 +63,8 @@ func (s *Server) sdk(c echo.Context, i Ingest, call sdkCall) error {
 	default:
 		return writeJSON(c, http.StatusMethodNotAllowed, detail{`Method "` + req.Method + `" not allowed.`})
 	}
-	refuse := func(err error) error { return s.restError(c, 0, i.refused(err)) }
+	apiKey := ""
+	refuse := func(err error) error { return s.restError(c, 0, i.refused(req, apiKey, nil, err)) }
 	ip, _ := netip.ParseAddr(c.RealIP()) // an unknown address is nobody's
 	if i.Limiter != nil && ip.IsValid() {
 		if ok, after := i.Limiter.Allow(req.Context(), "ip:"+limitedAddr(ip), 1); !ok {
