@@ -49,7 +49,11 @@ type finder struct {
 	// length; else the statement finds one row at most.
 	listed bool
 	order  string // the column of the id by which the list goes
-	never  bool   // the conditions can't be met
+	// lead is what of where, and of args, finds the rows of the list: the rest is
+	// for the conditions.
+	lead     string
+	leadArgs int
+	never    bool // the conditions can't be met
 
 	columns []string // of a row, behind its id, into dest
 	dest    []any
@@ -77,14 +81,29 @@ func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, er
 	if err != nil {
 		return nil, err
 	}
-	first := f.leadContact(all)
+	f.conditions(all, f.leadContact(all))
+	if !f.listed || f.order != "c.id" {
+		f.spans = nil // something narrower leads
+	}
+	return f, nil
+}
+
+// fromContacts has the list of all contacts lead.
+func (f *finder) fromContacts() {
+	f.from = "contacts c WHERE c.workspace_id = $1 AND c.merged_into = 0"
+	f.list("c.id")
+}
+
+// conditions takes in what contacts must meet, but for what leads to them already.
+func (f *finder) conditions(all []*comparison, first *comparison) {
+	f.led()
 	for _, c := range all {
 		if c == first {
 			continue
 		}
 		switch c.field {
 		case "id":
-			f.number("c.id", c)
+			f.number(f.idColumn(), c)
 		case "list":
 			f.inList(c)
 		case "created_at":
@@ -115,11 +134,19 @@ func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, er
 			f.attribute("", c)
 		}
 	}
-	if !f.listed || f.order != "c.id" {
-		f.spans = nil // something narrower leads
-	}
-	return f, nil
 }
+
+// idColumn is a column of the id, that by which the list goes if there is one: a bound of
+// the ids then bounds what is looked at.
+func (f *finder) idColumn() string {
+	if f.listed {
+		return f.order
+	}
+	return "c.id"
+}
+
+// led notes that nothing but what finds the rows has been said so far.
+func (f *finder) led() { f.lead, f.leadArgs = f.where.String(), len(f.args) }
 
 // leadContact chooses what finds the rows, and returns the condition that needs no
 // other look then, nil if there is none.
@@ -167,8 +194,7 @@ func (f *finder) leadContact(all []*comparison) *comparison {
 		f.from += " CROSS JOIN contacts c WHERE c.workspace_id = g.workspace_id AND c.id = g.subject_id AND c.merged_into = 0"
 		return nil
 	case best == nil:
-		f.from = "contacts c WHERE c.workspace_id = $1 AND c.merged_into = 0"
-		f.list("c.id")
+		f.fromContacts()
 		return nil
 	case !best.isText || by.text == "" || !storable(by.text):
 		f.never = true
@@ -218,13 +244,14 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 	default:
 		f.list("c.id")
 	}
+	f.led()
 	for _, c := range all {
 		if c == first {
 			continue
 		}
 		switch c.field {
 		case "id":
-			f.number("c.id", c)
+			f.number(f.idColumn(), c)
 		case "created_at", "updated_at":
 			f.time("c."+c.field, c)
 		case "custom_id", "name":
@@ -453,22 +480,27 @@ func (r *reader) FindContacts(ctx context.Context, w gateway.WorkspaceID, q gate
 		if err != nil {
 			return err
 		}
-		var found []*gateway.Contact
-		for part := range slices.Chunk(ids, chunk) {
-			some, err := contacts(ctx, tx, w, `WITH `+wanted(len(part))+` `+contactFields+` FROM wanted w CROSS JOIN contacts c
-				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
-			if err != nil {
-				return err
-			}
-			found = append(found, some...)
-		}
-		views, err = contactViews(ctx, tx, w, found)
+		views, err = contactsOf(ctx, tx, w, ids)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return views, nil
+}
+
+// contactsOf reads the views of contacts that are not merged away, the highest id first.
+func contactsOf(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, ids []int64) ([]*gateway.ContactView, error) {
+	var found []*gateway.Contact
+	for part := range slices.Chunk(ids, chunk) {
+		some, err := contacts(ctx, tx, w, `WITH `+wanted(len(part))+` `+contactFields+` FROM wanted w CROSS JOIN contacts c
+			WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	return contactViews(ctx, tx, w, found)
 }
 
 // FindCompanies implements gateway.Reader.
@@ -482,18 +514,24 @@ func (r *reader) FindCompanies(ctx context.Context, w gateway.WorkspaceID, q gat
 		if err != nil {
 			return err
 		}
-		for part := range slices.Chunk(ids, chunk) {
-			some, err := companyViews(ctx, tx, w, q.Brief, `WITH `+wanted(len(part))+` `+companyViewFields+` FROM wanted w CROSS JOIN companies c
-				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
-			if err != nil {
-				return err
-			}
-			views = append(views, some...)
-		}
-		return nil
+		views, err = companiesOf(ctx, tx, w, ids, q.Brief)
+		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	return views, nil
+}
+
+// companiesOf reads the views of companies, the highest id first.
+func companiesOf(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, ids []int64, brief bool) (views []*gateway.CompanyView, err error) {
+	for part := range slices.Chunk(ids, chunk) {
+		some, err := companyViews(ctx, tx, w, brief, `WITH `+wanted(len(part))+` `+companyViewFields+` FROM wanted w CROSS JOIN companies c
+			WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, some...)
 	}
 	return views, nil
 }
