@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"civgate/gateway"
 	"civgate/gateway/store"
 	"civgate/gateway/store/pgtest"
 	"civgate/gateway/storetest"
@@ -27,6 +29,71 @@ func TestAccount(t *testing.T) {
 				s := open(t, c.database(t))
 				store.BoundAccounts(s, bounds[0], bounds[1], bounds[2])
 				storetest.Account(t, s)
+			})
+		}
+	}
+}
+
+// TestAccountAfterSilence: a page is full however long ago what is on it was, and however
+// much happened at once then.
+func TestAccountAfterSilence(t *testing.T) {
+	t.Parallel()
+	for name, database := range map[string]func(t *testing.T) string{
+		"SQLite":   func(t *testing.T) string { return filepath.Join(t.TempDir(), "account.db") },
+		"Postgres": func(t *testing.T) string { return pgtest.Shared(t).NewDatabase(t) },
+	} {
+		for silence, apart := range map[time.Duration]time.Duration{
+			0: time.Millisecond, 4 * time.Hour: time.Millisecond, 73 * time.Hour: 50 * time.Microsecond, 3 * 365 * 24 * time.Hour: time.Microsecond,
+			30 * time.Hour: 0, 100 * time.Hour: 10 * time.Second,
+		} {
+			t.Run(fmt.Sprint(name, silence), func(t *testing.T) {
+				t.Parallel()
+				s := open(t, database(t))
+				store.BoundAccounts(s, 0, 3000, 100)
+				w := workspace(t, s)
+				const views, every, limit = 5000, 10, 50
+				err := s.Update(t.Context(), func(tx gateway.Tx) error {
+					first, err := tx.NextIDs(gateway.IDContact, 2)
+					if err != nil {
+						return err
+					}
+					c := &gateway.Changes{NewCompanies: []*gateway.Company{{ID: 1, Name: "Acme"}}, NewMemberships: []gateway.Membership{{ContactID: gateway.ContactID(first), CompanyID: 1, Source: gateway.SourceAPI}}}
+					for i := range 2 {
+						c.NewContacts = append(c.NewContacts, &gateway.Contact{ID: gateway.ContactID(first + int64(i))})
+					}
+					at := time.Now().Add(-silence).Truncate(time.Microsecond)
+					for i := range views {
+						v := gateway.PageView{ContactID: c.NewContacts[1].ID, At: at.Add(-time.Duration(views-i) * apart)}
+						if i%every == 0 {
+							v.ContactID = c.NewContacts[0].ID
+						}
+						c.PageViews = append(c.PageViews, v)
+					}
+					return tx.Save(w, c)
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				q := gateway.AccountQuery{Limit: limit}
+				seen := map[int64]bool{}
+				for page := 0; ; page++ {
+					found, err := s.Account(t.Context(), w, 1, q)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(found.Entries) != limit && len(seen) < views/every {
+						t.Fatalf("page %d has %d entries; partial: %v", page, len(found.Entries), found.Partial)
+					}
+					for _, e := range found.Entries {
+						seen[e.PageView.ID] = true
+					}
+					if q.Before = found.Next; q.Before == (gateway.AccountPlace{}) {
+						break
+					}
+				}
+				if len(seen) != views/every {
+					t.Errorf("%d page views, want %d", len(seen), views/every)
+				}
 			})
 		}
 	}

@@ -61,6 +61,7 @@ func (r *reader) SearchCompanies(ctx context.Context, w gateway.WorkspaceID, q g
 		return nil, 0, err
 	}
 	err = r.view(ctx, "search companies", func(tx *sql.Tx) error {
+		f.search = r.spans
 		ids, last, err := f.patiently(ctx, tx, w, q, patience)
 		if err != nil {
 			return err
@@ -133,7 +134,7 @@ func (f *finder) patiently(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceI
 			return f.among(ctx, tx, w, some, before, limit, begun.Add(patience))
 		}
 	}
-	for n := firstSearchWindow; ; {
+	for n := min(firstSearchWindow, f.search.newest); ; {
 		at := time.Now()
 		floor, seen, err := f.window(ctx, tx, before, n)
 		if err != nil || seen == 0 {
