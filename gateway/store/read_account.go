@@ -277,17 +277,17 @@ func (a *account) list(ids []int64) string {
 	return string(append(b, a.spans.close...))
 }
 
-// newest is up to where the history of a contact counts, and when its newest entry was.
-type newest struct{ contact, at, before, found int64 }
+// latest is up to where the history of a contact counts, and when its newest entry was.
+type latest struct{ contact, at, before, found int64 }
 
-// newestOf finds the newest entry of each, and returns those who have one, by that time.
-func (a *account) newestOf(ctx context.Context, event bool, all []newest) (active []newest, err error) {
-	slices.SortFunc(all, func(x, y newest) int { return cmp.Compare(x.contact, y.contact) }) // neighbours in the index
+// latestOf finds the newest entry of each, and returns those who have one, by that time.
+func (a *account) latestOf(ctx context.Context, event bool, all []latest) (active []latest, err error) {
+	slices.SortFunc(all, func(x, y latest) int { return cmp.Compare(x.contact, y.contact) }) // neighbours in the index
 	for part := range slices.Chunk(all, chunk) {
 		var b strings.Builder
 		args := []any{int64(a.w)}
 		b.WriteString("WITH wanted (workspace_id, who, at, before) AS MATERIALIZED (VALUES ")
-		byID := make(map[int64]newest, len(part))
+		byID := make(map[int64]latest, len(part))
 		for i, n := range part {
 			if i == 0 {
 				b.WriteString("(CAST($1 AS bigint), CAST($2 AS bigint), CAST($3 AS bigint), CAST($4 AS bigint))")
@@ -314,7 +314,7 @@ func (a *account) newestOf(ctx context.Context, event bool, all []newest) (activ
 			return nil, err
 		}
 	}
-	slices.SortFunc(active, func(x, y newest) int { return cmp.Compare(y.found, x.found) })
+	slices.SortFunc(active, func(x, y latest) int { return cmp.Compare(y.found, x.found) })
 	return active, nil
 }
 
@@ -322,15 +322,15 @@ func (a *account) newestOf(ctx context.Context, event bool, all []newest) (activ
 // first, and then more of those that can be among the newest of all.
 func (a *account) each(ctx context.Context, event bool) (spots []spot, err error) {
 	at, before := a.start(event)
-	all := make([]newest, 0, len(a.until))
+	all := make([]latest, 0, len(a.until))
 	for id, until := range a.until {
-		n := newest{id, at, before, 0}
+		n := latest{id, at, before, 0}
 		if until < at {
 			n.at, n.before = until, math.MaxInt64
 		}
 		all = append(all, n)
 	}
-	active, err := a.newestOf(ctx, event, all)
+	active, err := a.latestOf(ctx, event, all)
 	if err != nil {
 		return nil, err
 	}
@@ -338,7 +338,7 @@ func (a *account) each(ctx context.Context, event bool) (spots []spot, err error
 	if len(active) > a.limit {
 		// So many have an entry at this time or later: nothing earlier can be on the page.
 		floor = active[a.limit].found
-		n, _ := slices.BinarySearchFunc(active, floor, func(x newest, floor int64) int {
+		n, _ := slices.BinarySearchFunc(active, floor, func(x latest, floor int64) int {
 			if x.found >= floor {
 				return -1
 			}
@@ -411,16 +411,21 @@ const (
 )
 
 // windows is walk for page views that can be found by spans of time, but not in their
-// order. It begins where some of the people were last. The spans grow and shrink with what is in them: one that has too much is
-// approached by halves from above, so that neither a long silence before it nor how
-// much there is at once takes many of them.
+// order. It begins where some of the people were last. The spans grow and shrink with
+// what is in them: of one that has too much the newer half is tried, and when that is
+// empty the rest, so that neither a long silence nor how much there is at once takes
+// many of them.
 func (a *account) windows(ctx context.Context) (kept []spot, stop *spot, err error) {
 	at, before := a.start(false)
+	if before <= 0 { // nothing is left of that time
+		at, before = at-1, math.MaxInt64
+	}
 	to, from := at, at
 	if at == math.MaxInt64 {
 		from = time.Now().UnixMicro()
 	}
 	wish := 2 * a.search.chunk // page views of a window
+	// There is a page view at known, and about as many as wished for in a span of dense.
 	known, dense := int64(math.MinInt64), int64(0)
 	width, seen := firstWindow, 0
 	some, err := a.ofSome(ctx, at, before)
@@ -431,15 +436,6 @@ func (a *account) windows(ctx context.Context) (kept []spot, stop *spot, err err
 		known = some[0].found
 		from = max(from, known)
 		width = max(1, from-some[min(a.limit, len(some)-1)].found)
-	}
-	// approach is the width of the next window if there is a page view at known, and
-	// about as many as wished for in a span of dense before it.
-	approach := func() int64 {
-		gap := max(from-known, 0)
-		if gap > dense {
-			return gap / 2
-		}
-		return gap + dense
 	}
 	for i := 0; ; i++ {
 		low := from - width
@@ -462,10 +458,15 @@ func (a *account) windows(ctx context.Context) (kept []spot, stop *spot, err err
 			}
 			known = max(known, latest)
 			dense = int64(float64(latest-oldest) * float64(wish) / float64(len(found)))
-			if known > from { // in the future
-				from = known
+			from = max(from, known) // known may be in the future
+			switch gap := from - known; {
+			case latest == oldest && latest == low:
+				width = max(0, gap-1) // all at once, as it seems: first what came after it
+			case gap > dense:
+				width = gap / 2
+			default:
+				width = gap + dense
 			}
-			width = approach()
 			continue
 		}
 		n := len(found)
@@ -483,13 +484,16 @@ func (a *account) windows(ctx context.Context) (kept []spot, stop *spot, err err
 			return kept, &spot{at: low}, nil
 		}
 		from, to = low-1, low-1
+		if known > to {
+			known = math.MinInt64
+		}
 		switch {
 		case n > 0:
 			width = max(1, int64(float64(width)*min(8, max(.25, float64(wish)/float64(n)))))
-		case known != math.MinInt64 && known <= from:
-			width = approach()
+		case known != math.MinInt64:
+			width = from - known
 		default:
-			width *= 16
+			width = 16 * max(1, width)
 		}
 	}
 }
@@ -497,10 +501,10 @@ func (a *account) windows(ctx context.Context) (kept []spot, stop *spot, err err
 // ofSome finds the newest page view before a place of each of some employees, those who
 // had come last by then, by time. A search of a company's page views does well to begin with where
 // these are.
-func (a *account) ofSome(ctx context.Context, at, before int64) ([]newest, error) {
-	var all []newest
+func (a *account) ofSome(ctx context.Context, at, before int64) ([]latest, error) {
+	var all []latest
 	err := query(ctx, a.tx, func(rows *sql.Rows) error {
-		n := newest{at: at, before: before}
+		n := latest{at: at, before: before}
 		err := rows.Scan(&n.contact)
 		all = append(all, n)
 		return err
@@ -509,7 +513,7 @@ func (a *account) ofSome(ctx context.Context, at, before int64) ([]newest, error
 	if err != nil {
 		return nil, err
 	}
-	return a.newestOf(ctx, false, all)
+	return a.latestOf(ctx, false, all)
 }
 
 // window reads the page views of a span of time, at most limit of them.
