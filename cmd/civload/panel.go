@@ -455,9 +455,12 @@ func isEnd(texts []string, key string) bool {
 	return false
 }
 
+// signOut is in the frame of a page for somebody who is signed in.
+const signOut = `action="/panel/sign-out"`
+
 // isWhole wants a page with its frame, of somebody who is signed in, to its end.
 func isWhole(_ int, page string) error {
-	if !strings.Contains(page, `action="/panel/sign-out"`) || !strings.HasSuffix(strings.TrimSpace(page), "</html>") {
+	if !strings.Contains(page, signOut) || !strings.HasSuffix(strings.TrimSpace(page), "</html>") {
 		return fmt.Errorf("no whole page: %.200q", page)
 	}
 	return nil
@@ -466,7 +469,7 @@ func isWhole(_ int, page string) error {
 // isPart wants a part of a page with a text.
 func isPart(text string) func(int, string) error {
 	return func(_ int, page string) error {
-		if strings.Contains(page, "</html>") {
+		if strings.Contains(page, "</html>") || strings.Contains(page, signOut) {
 			return fmt.Errorf("no part of a page: %.200q", page)
 		}
 		return showsText(page, text)

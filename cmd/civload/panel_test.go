@@ -21,7 +21,7 @@ func TestPanel(t *testing.T) {
 	}
 	server := []string{"panel", "-url", g.url(), "-rest-token", g.restToken, "-n", "3"}
 	signedIn := append(slices.Clip(server), "-email", panelEmail, "-password", panelPassword)
-	status, out, errs := civload(t, append(slices.Clip(signedIn), "-api-key", g.apiKey, "-employees", "150", "-depth", "100", "-p95", "1m")...)
+	status, out, errs := civload(t, append(slices.Clip(signedIn), "-api-key", g.apiKey, "-employees", "150", "-depth", "100", "--p95", "1m")...)
 	if status != exitOK || !strings.Contains(errs, ", 150 employees") {
 		t.Fatalf("status %d\n%s%s", status, out, errs)
 	}
@@ -39,7 +39,7 @@ func TestPanel(t *testing.T) {
 	// The company that is there already, and no page that is fast enough.
 	_, rest, _ := strings.Cut(errs, "the large company is ")
 	id, _, _ := strings.Cut(rest, " ")
-	status, out, errs = civload(t, append(slices.Clip(signedIn), "-large", id, "-only", "audit log", "-p95", "1ns")...)
+	status, out, errs = civload(t, append(slices.Clip(signedIn), "-large", id, "-only", "audit log", "--p95", "1ns")...)
 	if status != exitFault || !strings.Contains(errs, "too slow: p95 over 1ns: audit log; ") || strings.Count(out, "\n") < 3 {
 		t.Errorf("status %d\n%s%s", status, out, errs)
 	}

@@ -43,6 +43,7 @@ const (
 // finder is a gateway.Query made ready for one table.
 type finder struct {
 	from  string // FROM and what joins the tables in it
+	one   string // the same for the one whom a row of wanted names
 	where strings.Builder
 	args  []any // the first is the workspace
 	// listed tells that args 2 and 3 are the place where a page starts and its
@@ -81,7 +82,7 @@ func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, er
 	if err != nil {
 		return nil, err
 	}
-	f.conditions(all, f.leadContact(all))
+	f.contactConditions(all, f.leadContact(all))
 	if !f.listed || f.order != "c.id" {
 		f.spans = nil // something narrower leads
 	}
@@ -90,20 +91,24 @@ func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, er
 
 // fromContacts has the list of all contacts lead.
 func (f *finder) fromContacts() {
-	f.from = "contacts c WHERE c.workspace_id = $1 AND c.merged_into = 0"
+	f.from, f.one = "contacts c WHERE c.workspace_id = $1 AND c.merged_into = 0", "contacts c WHERE c.workspace_id = w.workspace_id AND c.id = w.id AND c.merged_into = 0"
 	f.list("c.id")
 }
 
-// conditions takes in what contacts must meet, but for what leads to them already.
-func (f *finder) conditions(all []*comparison, first *comparison) {
-	f.led()
+// fromCompanies has companies be what is found.
+func (f *finder) fromCompanies() {
+	f.from, f.one = "companies c WHERE c.workspace_id = $1", "companies c WHERE c.workspace_id = w.workspace_id AND c.id = w.id"
+}
+
+// contactConditions takes in what contacts must meet, but for what leads to them already.
+func (f *finder) contactConditions(all []*comparison, first *comparison) {
+	f.bounds(all, first)
 	for _, c := range all {
 		if c == first {
 			continue
 		}
 		switch c.field {
-		case "id":
-			f.number(f.idColumn(), c)
+		case "id": // in bounds
 		case "list":
 			f.inList(c)
 		case "created_at":
@@ -136,17 +141,16 @@ func (f *finder) conditions(all []*comparison, first *comparison) {
 	}
 }
 
-// idColumn is a column of the id, that by which the list goes if there is one: a bound of
-// the ids then bounds what is looked at.
-func (f *finder) idColumn() string {
-	if f.listed {
-		return f.order
+// bounds takes in the conditions on the id, and notes that nothing but what finds the rows
+// has been said so far.
+func (f *finder) bounds(all []*comparison, first *comparison) {
+	for _, c := range all {
+		if c.field == "id" && c != first {
+			f.number("c.id", c)
+		}
 	}
-	return "c.id"
+	f.lead, f.leadArgs = f.where.String(), len(f.args)
 }
-
-// led notes that nothing but what finds the rows has been said so far.
-func (f *finder) led() { f.lead, f.leadArgs = f.where.String(), len(f.args) }
 
 // leadContact chooses what finds the rows, and returns the condition that needs no
 // other look then, nil if there is none.
@@ -217,7 +221,7 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 	if err != nil {
 		return nil, err
 	}
-	f.from = "companies c WHERE c.workspace_id = $1"
+	f.fromCompanies()
 	var first *comparison
 	for _, c := range all {
 		if c.op != gateway.OpEqual {
@@ -244,14 +248,20 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 	default:
 		f.list("c.id")
 	}
-	f.led()
+	f.companyConditions(all, first)
+	return f, nil
+}
+
+// companyConditions takes in what companies must meet, but for what leads to them
+// already.
+func (f *finder) companyConditions(all []*comparison, first *comparison) {
+	f.bounds(all, first)
 	for _, c := range all {
 		if c == first {
 			continue
 		}
 		switch c.field {
-		case "id":
-			f.number(f.idColumn(), c)
+		case "id": // in bounds
 		case "created_at", "updated_at":
 			f.time("c."+c.field, c)
 		case "custom_id", "name":
@@ -260,7 +270,6 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 			f.attribute("", c)
 		}
 	}
-	return f, nil
 }
 
 // leadTag has those who have a tag lead, if there is a condition that asks for one,

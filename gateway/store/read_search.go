@@ -19,7 +19,9 @@ import (
 //     connection. So the list is gone through in windows of as many rows as take a
 //     fraction of the time, however many of them meet the conditions.
 //   - A window is a number of rows of what leads, not of ids: few of a tag, or of a
-//     workspace among many, may be far apart.
+//     workspace among many, may be far apart. Of what a tag or the like leads to the ids are
+//     read first, and then who has these: PostgreSQL would take a span of ids in such a
+//     table for so short that it doesn't matter by which index it goes.
 //   - A span of time leads if it finds few contacts; else the newest of the list are looked
 //     at like for any other condition. Who is patient has more of them looked up.
 
@@ -40,7 +42,7 @@ func (r *reader) SearchContacts(ctx context.Context, w gateway.WorkspaceID, q ga
 	}
 	err = r.view(ctx, "search contacts", func(tx *sql.Tx) error {
 		f.search = r.spans
-		ids, last, err := f.patiently(ctx, tx, w, q, patience)
+		ids, last, err := f.patiently(ctx, tx, w, q, patience, func() (*finder, error) { return amongContacts(w, q.Where) })
 		if err != nil {
 			return err
 		}
@@ -62,7 +64,7 @@ func (r *reader) SearchCompanies(ctx context.Context, w gateway.WorkspaceID, q g
 	}
 	err = r.view(ctx, "search companies", func(tx *sql.Tx) error {
 		f.search = r.spans
-		ids, last, err := f.patiently(ctx, tx, w, q, patience)
+		ids, last, err := f.patiently(ctx, tx, w, q, patience, func() (*finder, error) { return amongCompanies(w, q.Where) })
 		if err != nil {
 			return err
 		}
@@ -78,14 +80,10 @@ func (r *reader) SearchCompanies(ctx context.Context, w gateway.WorkspaceID, q g
 
 // ContactsAmong implements gateway.Reader.
 func (r *reader) ContactsAmong(ctx context.Context, w gateway.WorkspaceID, ids []gateway.ContactID, where []gateway.Condition) (views []*gateway.ContactView, err error) {
-	all, err := comparisons(where)
+	f, err := amongContacts(w, where)
 	if err != nil {
 		return nil, err
 	}
-	f := &finder{args: []any{int64(w)}}
-	f.dest = []any{&f.id}
-	f.fromContacts()
-	f.conditions(all, nil)
 	if f.never || len(ids) == 0 {
 		return nil, nil
 	}
@@ -111,8 +109,36 @@ func (r *reader) ContactsAmong(ctx context.Context, w gateway.WorkspaceID, ids [
 	return views, nil
 }
 
-// patiently is ids that stops when patience is over; down is where, else 0.
-func (f *finder) patiently(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, q gateway.Query, patience time.Duration) (ids []int64, down int64, err error) {
+// amongContacts prepares a query that nothing leads, for among.
+func amongContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, error) {
+	all, err := comparisons(where)
+	if err != nil {
+		return nil, err
+	}
+	f := &finder{args: []any{int64(w)}}
+	f.dest = []any{&f.id}
+	f.fromContacts()
+	f.contactConditions(all, nil)
+	return f, nil
+}
+
+// amongCompanies is amongContacts for companies.
+func amongCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, error) {
+	all, err := comparisons(where)
+	if err != nil {
+		return nil, err
+	}
+	f := &finder{args: []any{int64(w)}}
+	f.dest = []any{&f.id}
+	f.fromCompanies()
+	f.list("c.id")
+	f.companyConditions(all, nil)
+	return f, nil
+}
+
+// patiently is ids that stops when patience is over; down is where, else 0. alone makes
+// the same query without what leads it.
+func (f *finder) patiently(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, q gateway.Query, patience time.Duration, alone func() (*finder, error)) (ids []int64, down int64, err error) {
 	limit, before := bounded(q.Limit), behind(q.Before)
 	begun := time.Now()
 	switch {
@@ -134,13 +160,29 @@ func (f *finder) patiently(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceI
 			return f.among(ctx, tx, w, some, before, limit, begun.Add(patience))
 		}
 	}
+	var checks *finder
+	if f.order != "c.id" {
+		if checks, err = alone(); err != nil {
+			return nil, 0, err
+		}
+	}
 	for n := min(firstSearchWindow, f.search.newest); ; {
 		at := time.Now()
-		floor, seen, err := f.window(ctx, tx, before, n)
-		if err != nil || seen == 0 {
-			return ids, 0, err
+		var floor int64
+		var seen int
+		var some []int64
+		if checks != nil {
+			if some, err = f.led(ctx, tx, before, n); err != nil || len(some) == 0 {
+				return ids, 0, err
+			}
+			floor, seen = some[len(some)-1], len(some)
+			some, _, err = checks.among(ctx, tx, w, some, before, limit-len(ids), time.Time{})
+		} else {
+			if floor, seen, err = f.window(ctx, tx, before, n); err != nil || seen == 0 {
+				return ids, 0, err
+			}
+			some, err = f.walk(ctx, tx, w, before, floor, limit-len(ids))
 		}
-		some, err := f.walk(ctx, tx, w, before, floor, limit-len(ids))
 		if err != nil {
 			return nil, 0, err
 		}
@@ -167,4 +209,17 @@ func (f *finder) window(ctx context.Context, tx *sql.Tx, before int64, n int) (f
 	err = tx.QueryRowContext(ctx, `SELECT min(id), count(*) FROM (SELECT `+f.order+` AS id FROM `+f.from+f.lead+` ORDER BY `+f.order+` DESC LIMIT $3) AS h1`,
 		args...).Scan(&lowest, &seen)
 	return lowest.Int64, seen, err
+}
+
+// led returns the ids of the next n rows of the list below before.
+func (f *finder) led(ctx context.Context, tx *sql.Tx, before int64, n int) (ids []int64, err error) {
+	args := slices.Clone(f.args[:f.leadArgs])
+	args[1], args[2] = before, n
+	err = query(ctx, tx, func(rows *sql.Rows) error {
+		var id int64
+		err := rows.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}, `SELECT `+f.order+` FROM `+f.from+f.lead+` ORDER BY `+f.order+` DESC LIMIT $3`, args...)
+	return ids, err
 }

@@ -141,7 +141,7 @@ func (f *finder) among(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, s
 	some = slices.DeleteFunc(some, func(id int64) bool { return id >= before })
 	for part := range slices.Chunk(some, chunk) {
 		text := "WITH " + wantedFrom(len(f.args)+1, len(part)) + " " +
-			f.selected("wanted w CROSS JOIN contacts c WHERE c.workspace_id = w.workspace_id AND c.id = w.id AND c.merged_into = 0") +
+			f.selected("wanted w CROSS JOIN "+f.one) +
 			" ORDER BY c.id DESC LIMIT $3"
 		args := slices.Clone(f.args)
 		args[1], args[2] = before, len(part)
