@@ -339,6 +339,13 @@ type Reader interface {
 	// FindContacts is Contacts for those that a query finds. It searches in the
 	// order of the list, so a query that few contacts meet reads many; ctx bounds it.
 	FindContacts(ctx context.Context, w WorkspaceID, q Query) ([]*ContactView, error)
+	// SearchContacts is FindContacts for somebody who waits for it: it stops looking
+	// when patience is over, which it may exceed by about a quarter. down is the id down to which it has
+	// looked then: there may be more before it. Else it is 0.
+	SearchContacts(ctx context.Context, w WorkspaceID, q Query, patience time.Duration) (found []*ContactView, down ContactID, err error)
+	// ContactsAmong returns those of the contacts that meet all conditions, each once, in the
+	// order of ids. What was merged away is not among them.
+	ContactsAmong(ctx context.Context, w WorkspaceID, ids []ContactID, where []Condition) ([]*ContactView, error)
 	CountContacts(ctx context.Context, w WorkspaceID) (int64, error)
 	// VisitorKeys of a contact, newest first.
 	VisitorKeys(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]VisitorKey, error)
@@ -359,6 +366,8 @@ type Reader interface {
 	Companies(ctx context.Context, w WorkspaceID, before CompanyID, limit int) ([]*CompanyView, error)
 	// FindCompanies is Companies for those that a query finds, as FindContacts.
 	FindCompanies(ctx context.Context, w WorkspaceID, q Query) ([]*CompanyView, error)
+	// SearchCompanies is FindCompanies as SearchContacts is FindContacts.
+	SearchCompanies(ctx context.Context, w WorkspaceID, q Query, patience time.Duration) (found []*CompanyView, down CompanyID, err error)
 	CountCompanies(ctx context.Context, w WorkspaceID) (int64, error)
 	// Members lists the memberships of a company, the newest Since first, then the
 	// highest contact id; the current ones, or those that have ended.

@@ -49,7 +49,7 @@ const (
 	// maxFilters is how many filters of attributes one list has.
 	maxFilters = 10
 	// companyPatience is after how much time a search that finds little shows what it has.
-	companyPatience = 60 * time.Millisecond
+	companyPatience = 50 * time.Millisecond
 )
 
 // filterOps are the operators of filters, by their name in an address.
@@ -159,7 +159,7 @@ func (p *panel) companies(c *call) error {
 	}
 	where, chips := f.conditions(fields)
 	v.Chips, v.Filtered = chips, len(chips) > 0
-	found, next, stopped, err := p.findCompanies(ctx, c.Workspace.ID, where, f.tag != "", max(before, 0))
+	found, next, stopped, err := p.findCompanies(ctx, c.Workspace.ID, where, max(before, 0))
 	if err != nil {
 		return err
 	}
@@ -214,46 +214,18 @@ func newCompanyRow(v *gateway.CompanyView) companyRow {
 	return companyRow{CompanyView: v, Href: companyHref(v.ID), Label: companyLabel(&v.Company), Domains: texts(v.Attributes, "domains"), Tags: texts(v.Attributes, "tags")}
 }
 
-// findCompanies finds a page of companies. A search that finds few goes through the list
-// in portions, until its time is up: next is then where it stopped. A tag leads by itself.
-func (p *panel) findCompanies(ctx context.Context, w gateway.WorkspaceID, where []gateway.Condition, led bool, before int64) (found []*gateway.CompanyView, next int64, stopped bool, err error) {
-	q := gateway.Query{Where: where, Before: before, Limit: listPage + 1, Brief: true}
-	if len(where) == 0 || led && len(where) == 1 {
-		found, err = p.Read.FindCompanies(ctx, w, q)
-		if len(found) > listPage {
-			found = found[:listPage]
-			next = int64(found[listPage-1].ID)
-		}
-		return found, next, false, err
+// findCompanies finds a page of companies. Of a search that finds few it shows what there
+// is when its time is up: next is then where it stopped.
+func (p *panel) findCompanies(ctx context.Context, w gateway.WorkspaceID, where []gateway.Condition, before int64) (found []*gateway.CompanyView, next int64, stopped bool, err error) {
+	found, down, err := p.Read.SearchCompanies(ctx, w, gateway.Query{Where: where, Before: before, Limit: listPage + 1, Brief: true}, companyPatience)
+	switch {
+	case err != nil:
+		return nil, 0, false, err
+	case len(found) > listPage:
+		found = found[:listPage]
+		return found, int64(found[listPage-1].ID), false, nil
 	}
-	if before == 0 {
-		newest, err := p.Read.FindCompanies(ctx, w, gateway.Query{Limit: 1, Brief: true})
-		if err != nil || len(newest) == 0 {
-			return nil, 0, false, err
-		}
-		before = int64(newest[0].ID) + 1
-	}
-	begun := time.Now()
-	for span := int64(5000); ; span *= 2 {
-		floor := max(before-span, 0)
-		q.Before, q.Limit = before, listPage+1-len(found)
-		q.Where = append(slices.Clone(where), gateway.Condition{Field: "id", Op: gateway.OpAtLeast, Value: gateway.IntValue(floor)})
-		some, err := p.Read.FindCompanies(ctx, w, q)
-		if err != nil {
-			return nil, 0, false, err
-		}
-		found = append(found, some...)
-		switch {
-		case len(found) > listPage:
-			found = found[:listPage]
-			return found, int64(found[listPage-1].ID), false, nil
-		case floor <= 1:
-			return found, 0, false, nil
-		case time.Since(begun) > companyPatience:
-			return found, floor, true, nil
-		}
-		before = floor
-	}
+	return found, int64(down), down > 0, nil
 }
 
 // exactCompanies are those that a text names by their id or a domain.

@@ -21,7 +21,7 @@ import (
 //   - The list is newest first, and only that: it is the order in which the store can
 //     give a page of any filter without reading all contacts first.
 //   - Nothing but an index may be asked for all contacts at once. A filter that no index
-//     answers goes through the list in windows of ids until the page is full or
+//     answers goes through the list until the page is full or
 //     firstPatience is over; then what was found is shown, with a link that goes on from
 //     there. So an answer takes a tenth of a second, whatever the filter is.
 //   - Filters are in the address, columns in the agent's session: a list that is sent to
@@ -31,17 +31,17 @@ import (
 const listPage = 50
 
 const (
-	firstPatience = 60 * time.Millisecond // of a filter's first answer
+	firstPatience = 50 * time.Millisecond // of a filter's first answer
 	morePatience  = 2 * time.Second       // of the answers to "Search on"
-	// searchWindow is how many ids of contacts one search looks at, at most, before the
-	// time is looked at again.
-	searchWindow = 10_000
-	maxTerms     = 10   // filters of a list
-	maxTerm      = 1024 // bytes of what a filter compares with
-	maxColumns   = 12   // that an agent may choose
+	maxTerms      = 10                    // filters of a list
+	maxTerm       = 1024                  // bytes of what a filter compares with
+	maxColumns    = 12                    // that an agent may choose
 	// narrowColumns are how many columns behind the name narrow screens have room for.
 	narrowColumns = 1
 	maxBulk       = 200 // contacts that are changed at once
+	// maxEmployeesAtOnce are how many employees of a company are looked at before the time
+	// is looked at again.
+	maxEmployeesAtOnce = 200
 )
 
 // contactsPage is the list.
@@ -475,7 +475,7 @@ func (p *panel) searchList(ctx context.Context, w gateway.WorkspaceID, company g
 		return p.searchEmployees(ctx, w, company, where, q.Get("before"), patience)
 	}
 	before, _ := strconv.ParseInt(q.Get("before"), 10, 64) // else from the start
-	rows, down, err := p.findContacts(ctx, w, where, gateway.ContactID(max(before, 0)), listPage+1, patience)
+	rows, down, err := p.findContacts(ctx, w, where, max(before, 0), listPage+1, patience)
 	f := foundContacts{rows: rows}
 	switch {
 	case err != nil:
@@ -491,100 +491,52 @@ func (p *panel) searchList(ctx context.Context, w gateway.WorkspaceID, company g
 
 // findContacts finds contacts before an id (0: from the newest on) until there are limit
 // of them or patience is over; then down is the id down to which it has looked, else 0.
-func (p *panel) findContacts(ctx context.Context, w gateway.WorkspaceID, where []gateway.Condition, before gateway.ContactID, limit int, patience time.Duration) (rows []*gateway.ContactView, down gateway.ContactID, err error) {
+func (p *panel) findContacts(ctx context.Context, w gateway.WorkspaceID, where []gateway.Condition, before int64, limit int, patience time.Duration) (rows []*gateway.ContactView, down gateway.ContactID, err error) {
 	if len(where) == 0 {
-		rows, err = p.Read.Contacts(ctx, w, before, limit)
+		rows, err = p.Read.Contacts(ctx, w, gateway.ContactID(before), limit)
 		return rows, 0, err
 	}
-	begin := time.Now()
-	if slices.ContainsFunc(where, isNarrow) {
-		// An index leads, and then there are few contacts to look at, as a rule.
-		narrow, cancel := context.WithTimeout(ctx, patience)
-		rows, err = p.Read.FindContacts(narrow, w, gateway.Query{Where: where, Before: int64(before), Limit: limit})
-		over := narrow.Err() != nil
-		cancel()
-		if err == nil || !over || ctx.Err() != nil {
-			return rows, 0, err
-		}
-		begin = time.Now()
-	}
-	if before == 0 {
-		newest, err := p.Read.Contacts(ctx, w, 0, 1)
-		if err != nil || len(newest) == 0 {
-			return nil, 0, err
-		}
-		before = newest[0].ID + 1
-	}
-	for {
-		floor := max(1, before-searchWindow)
-		some, err := p.Read.FindContacts(ctx, w, gateway.Query{
-			Where:  append(slices.Clip(where), gateway.Condition{Field: "id", Op: gateway.OpAtLeast, Value: gateway.IntValue(int64(floor))}),
-			Before: int64(before), Limit: limit - len(rows),
-		})
-		if err != nil {
-			return nil, 0, err
-		}
-		rows = append(rows, some...)
-		if before = floor; before == 1 || len(rows) >= limit {
-			return rows, 0, nil
-		}
-		if time.Since(begin) > patience {
-			return rows, before, nil
-		}
-	}
-}
-
-// isNarrow reports whether an index finds who meets the condition.
-func isNarrow(c gateway.Condition) bool {
-	switch c.Field {
-	case "custom_id", "email", "phone_number", "list", "tags", "key":
-		return c.Op == gateway.OpEqual
-	case "created_at", "first_seen", "last_seen":
-		return true
-	}
-	return false
+	return p.Read.SearchContacts(ctx, w, gateway.Query{Where: where, Before: before, Limit: limit}, patience)
 }
 
 // searchEmployees is searchList among the employees of a company, who came last first.
 func (p *panel) searchEmployees(ctx context.Context, w gateway.WorkspaceID, company gateway.CompanyID, where []gateway.Condition, before string, patience time.Duration) (f foundContacts, err error) {
-	q := gateway.MemberQuery{Limit: listPage}
+	q := gateway.MemberQuery{Limit: listPage + 1}
 	if since, id, ok := parsePlace(before); ok {
 		q.BeforeSince, q.BeforeContact = since, gateway.ContactID(id)
 	}
-	for begin := time.Now(); ; {
+	for begin := time.Now(); ; q.Limit = maxEmployeesAtOnce {
 		members, err := p.Read.Members(ctx, w, company, q)
+		if err != nil {
+			return f, err
+		}
+		ids := make([]gateway.ContactID, len(members))
+		for i := range members {
+			ids[i] = members[i].ContactID
+		}
+		met, err := p.Read.ContactsAmong(ctx, w, ids, where) // who was deleted meanwhile is not
 		if err != nil {
 			return f, err
 		}
 		for i := range members {
 			m := &members[i]
-			q.BeforeSince, q.BeforeContact = m.Since, m.ContactID
-			if len(where) > 0 {
-				met, err := p.Read.Meets(ctx, w, m.ContactID, [][]gateway.Condition{where})
-				if gateway.IsNotFound(err) || err == nil && !met[0] {
-					continue
-				}
-				if err != nil {
-					return f, err
-				}
+			if len(met) == 0 || met[0].ID != m.ContactID {
+				continue
 			}
-			view, err := p.Read.Contact(ctx, w, m.ContactID)
-			if gateway.IsNotFound(err) {
-				continue // deleted meanwhile
-			}
-			if err != nil {
-				return f, err
-			}
-			if f.rows = append(f.rows, view); len(f.rows) == listPage {
-				f.next = formatPlace(m.Since, int64(m.ContactID))
+			if len(f.rows) == listPage { // so there is one more
+				f.next = formatPlace(q.BeforeSince, int64(q.BeforeContact))
 				return f, nil
 			}
+			f.rows, met = append(f.rows, met[0]), met[1:]
+			q.BeforeSince, q.BeforeContact = m.Since, m.ContactID
 		}
-		if len(members) < listPage {
+		if len(members) < q.Limit {
 			return f, nil
 		}
-		if time.Since(begin) > patience {
-			f.next, f.stopped = formatPlace(q.BeforeSince, int64(q.BeforeContact)), true
+		last := &members[len(members)-1]
+		q.BeforeSince, q.BeforeContact = last.Since, last.ContactID
+		if len(f.rows) == listPage || time.Since(begin) > patience {
+			f.next, f.stopped = formatPlace(q.BeforeSince, int64(q.BeforeContact)), len(f.rows) < listPage
 			return f, nil
 		}
 	}

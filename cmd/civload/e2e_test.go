@@ -27,12 +27,14 @@ func civgateBinary(t *testing.T) string {
 	return path
 }
 
-func startCivgate(t *testing.T) *gateway {
+// startCivgate starts one with more settings, as NAME=VALUE.
+func startCivgate(t *testing.T, settings ...string) *gateway {
 	t.Helper()
 	g, err := newGateway(civgateBinary(t), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.environ = settings
 	if err := g.start(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,10 +6,11 @@
 //	civload bench                                                      the table of speeds beside a bare echo handler
 //	civload crash -times 20                                            kill -9 under load, proof after each restart
 //	civload rest -rest-token T -api-key K -employees 200000            the time of single REST requests
+//	civload panel -rest-token T -email E -password P -large ID         the time of single pages of the panel
 //	civload ceiling                                                    the bare echo handler alone
 //
 // It owns the traffic, the book-keeping of what was acknowledged, and the comparison with what the REST API tells. It
-// knows civgate only from outside: POST /ingest, GET /healthz, the REST API, settings by environment, signals.
+// knows civgate only from outside: POST /ingest, GET /healthz, the REST API, the panel, settings by environment, signals.
 //
 // # Traffic
 //
@@ -102,6 +103,7 @@ type cli struct {
 	Bench   benchCmd   `cmd:"" help:"Measure civgate beside a bare echo handler and print a table."`
 	Crash   crashCmd   `cmd:"" help:"Kill civgate again and again under load, and verify after each restart."`
 	REST    restCmd    `cmd:"" name:"rest" help:"Measure how fast single requests of the REST API are answered, and print a table."`
+	Panel   panelCmd   `cmd:"" help:"Measure how fast single pages of the panel are answered, and print a table."`
 	Ceiling ceilingCmd `cmd:"" help:"Serve the bare echo handler that reads the body and answers."`
 }
 

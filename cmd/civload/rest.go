@@ -27,9 +27,8 @@ import (
 //   - Places deep inside a list are cursors as the server writes them: of the list itself those
 //     behind the drawn ids, of the members of a company those that following next leads to.
 
-// restCmd is the command rest.
-type restCmd struct {
-	serverFlags
+// drawFlags say what single requests are about, and how many there are.
+type drawFlags struct {
 	APIKey    string `name:"api-key" env:"CIVGATE_API_KEY" placeholder:"KEY" help:"The workspace's public key, for -employees."`
 	Samples   int    `short:"n" default:"1000" help:"How often each request is made."`
 	Employees int64  `help:"First make a company with so many employees, over the endpoint of the widget."`
@@ -39,13 +38,23 @@ type restCmd struct {
 	Seed      uint64 `default:"1" help:"What is drawn by chance follows from it."`
 }
 
+// restCmd is the command rest.
+type restCmd struct {
+	serverFlags
+	drawFlags
+}
+
 // restSample is a contact or company that was drawn.
 type restSample struct {
-	ID       int64  `json:"id"`
-	CustomID string `json:"custom_id"`
-	Email    string `json:"email"`
-	LastSeen string `json:"last_seen"`
-	cursor   string // a place behind it in the list of all
+	ID        int64  `json:"id"`
+	CustomID  string `json:"custom_id"`
+	Email     string `json:"email"`
+	Name      string `json:"name"`
+	Phone     string `json:"phone_number"`
+	Plan      string `json:"plan"`
+	LastSeen  string `json:"last_seen"`
+	Employees int64  `json:"employees_count"`
+	cursor    string // a place behind it in the list of all
 }
 
 // restCase is a request that is measured. path, and body if it writes, are those of the i-th
@@ -65,38 +74,19 @@ type restRun struct {
 
 	contacts, companies []restSample
 	large               restSample
-	employees           int64    // of the large company
 	deep                []string // cursors deep inside its members
 }
 
 // Run draws, measures and prints the table.
 func (c *restCmd) Run(ctx context.Context, s streams) error {
-	switch {
-	case c.RESTToken == "":
-		return errors.New("rest needs -rest-token")
-	case c.Samples < 1:
-		return errors.New("-n: want 1 or more")
-	case c.Employees > 0 && c.APIKey == "":
-		return errors.New("-employees needs -api-key")
-	case (c.Employees > 0) == (c.Large != ""):
-		return errors.New("one of -employees and -large is needed")
-	}
-	t, err := newTarget(c.URL, 1)
+	r, err := c.draw(ctx, s, "rest", c.serverFlags)
 	if err != nil {
 		return err
 	}
-	defer t.close()
-	r := &restRun{target: t, header: restHeader(c.RESTToken), rnd: rand.New(rand.NewPCG(c.Seed, 0))}
-	large := c.Large
-	if c.Employees > 0 {
-		if large, err = fillLarge(ctx, t, c.APIKey, c.Employees); err != nil {
-			return fmt.Errorf("make the large company: %w", err)
-		}
-	}
-	if err := r.draw(ctx, c.Samples, large, c.Depth); err != nil {
+	defer r.target.close()
+	if err := r.drawDeep(ctx, c.Depth); err != nil {
 		return fmt.Errorf("draw from what is stored: %w", err)
 	}
-	fmt.Fprintf(s.err, "the large company is %s (id %d), %s employees\n", large, r.large.ID, thousands(r.employees))
 	out := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(out, "request\tp50\tp99\tmax")
 	for _, rc := range r.cases() {
@@ -110,6 +100,42 @@ func (c *restCmd) Run(ctx context.Context, s streams) error {
 		fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", rc.name, millis(h.quantile(0.5)), millis(h.quantile(0.99)), millis(h.max))
 	}
 	return out.Flush()
+}
+
+// draw chooses what the requests of a command are about, after it has made the large
+// company if that was asked for. The run's target is the caller's to close.
+func (c *drawFlags) draw(ctx context.Context, s streams, command string, server serverFlags) (r *restRun, err error) {
+	switch {
+	case server.RESTToken == "":
+		return nil, errors.New(command + " needs -rest-token")
+	case c.Samples < 1:
+		return nil, errors.New("-n: want 1 or more")
+	case c.Employees > 0 && c.APIKey == "":
+		return nil, errors.New("-employees needs -api-key")
+	case (c.Employees > 0) == (c.Large != ""):
+		return nil, errors.New("one of -employees and -large is needed")
+	}
+	t, err := newTarget(server.URL, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			t.close()
+		}
+	}()
+	r = &restRun{target: t, header: restHeader(server.RESTToken), rnd: rand.New(rand.NewPCG(c.Seed, 0))}
+	large := c.Large
+	if c.Employees > 0 {
+		if large, err = fillLarge(ctx, t, c.APIKey, c.Employees); err != nil {
+			return nil, fmt.Errorf("make the large company: %w", err)
+		}
+	}
+	if err := r.draw(ctx, c.Samples, large); err != nil {
+		return nil, fmt.Errorf("draw from what is stored: %w", err)
+	}
+	fmt.Fprintf(s.err, "the large company is %s (id %d), %s employees\n", large, r.large.ID, thousands(r.large.Employees))
+	return r, nil
 }
 
 func restHeader(token string) http.Header {
@@ -210,9 +236,8 @@ func (p *restPage) cursor() (string, error) {
 	return u.Query().Get("cursor"), nil
 }
 
-// draw chooses n contacts and n companies, and finds the large one and places deep inside
-// its members.
-func (r *restRun) draw(ctx context.Context, n int, large string, depth int) (err error) {
+// draw chooses n contacts and n companies, and finds the large one.
+func (r *restRun) draw(ctx context.Context, n int, large string) (err error) {
 	if r.contacts, err = r.drawFrom(ctx, "/users/", n, true); err != nil {
 		return err
 	}
@@ -226,6 +251,11 @@ func (r *restRun) draw(ctx context.Context, n int, large string, depth int) (err
 	if err := json.Unmarshal(answer, &r.large); err != nil {
 		return fmt.Errorf("company %s: %w", large, err)
 	}
+	return nil
+}
+
+// drawDeep finds places deep inside the members of the large company.
+func (r *restRun) drawDeep(ctx context.Context, depth int) error {
 	members := fmt.Sprintf("/companies/%d/members/", r.large.ID)
 	const places = 100
 	for at, seen := "", 0; ; {
@@ -233,7 +263,7 @@ func (r *restRun) draw(ctx context.Context, n int, large string, depth int) (err
 		if err != nil {
 			return err
 		}
-		r.employees, seen = p.Count, seen+len(p.Results)
+		seen += len(p.Results)
 		next, err := p.cursor()
 		if err != nil {
 			return err
@@ -249,7 +279,7 @@ func (r *restRun) draw(ctx context.Context, n int, large string, depth int) (err
 		}
 	}
 	if len(r.deep) == 0 {
-		return fmt.Errorf("company %s has one page of members only", large)
+		return fmt.Errorf("company %s has one page of members only", r.large.CustomID)
 	}
 	return nil
 }
@@ -300,7 +330,7 @@ func (r *restRun) cases() []restCase {
 		if err := json.Unmarshal(answer, &v); err != nil {
 			return err
 		}
-		if want := int(min(r.employees, maxEmployees)); v.ID != r.large.ID || len(v.Employees) < want {
+		if want := int(min(r.large.Employees, maxEmployees)); v.ID != r.large.ID || len(v.Employees) < want {
 			return fmt.Errorf("company %d with %d employees, want %d with %d", v.ID, len(v.Employees), r.large.ID, want)
 		}
 		return nil
@@ -386,27 +416,38 @@ func isTimeline(_ int, answer []byte) error {
 	return nil
 }
 
-// measure makes the requests of a case one after the other, after a few that aren't
-// counted.
+// measure makes the requests of a case.
 func (r *restRun) measure(ctx context.Context, rc restCase, n int) (*histogram, error) {
-	h := &histogram{}
-	warm := min(n, 20)
-	for k := range warm + n {
-		// The first ones are drawn anew in the end: each is another one's first time.
-		i, body := n+k, ""
-		if k >= warm {
-			i = k - warm
-		}
+	return measured(n, func(i int) (time.Duration, error) {
+		path, body := rc.path(i), ""
 		if rc.body != nil {
 			body = rc.body(i)
 		}
-		path := rc.path(i)
 		answer, took, err := r.ask(ctx, path, body)
 		if err == nil {
 			err = rc.check(i, answer)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s %s: %w", path, body, err)
+			err = fmt.Errorf("%s %s: %w", path, body, err)
+		}
+		return took, err
+	})
+}
+
+// measured makes the n requests of a case one after the other, after a few that aren't
+// counted.
+func measured(n int, request func(i int) (time.Duration, error)) (*histogram, error) {
+	h := &histogram{}
+	warm := min(n, 20)
+	for k := range warm + n {
+		// The first ones are drawn anew in the end: each is another one's first time.
+		i := n + k
+		if k >= warm {
+			i = k - warm
+		}
+		took, err := request(i)
+		if err != nil {
+			return nil, err
 		}
 		if k >= warm {
 			h.record(took)

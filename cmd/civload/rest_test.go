@@ -52,7 +52,7 @@ func TestRESTChecks(t *testing.T) {
 	r := &restRun{
 		contacts:  []restSample{{ID: 5, CustomID: "u5", Email: "u5@x.test"}},
 		companies: []restSample{{ID: 6, CustomID: "c6"}},
-		large:     restSample{ID: 7}, employees: 2, deep: []string{"x"},
+		large:     restSample{ID: 7, Employees: 2}, deep: []string{"x"},
 	}
 	for _, rc := range r.cases() {
 		for _, answer := range []string{``, `[]`, `{"id":1,"custom_id":"other"}`, `{"id":7,"employees":[1]}`, `{"results":[{"id":9},{"id":9}]}`, `{"results":[{"timestamp":null}]}`} {

@@ -132,7 +132,10 @@
 //   - Page views and contacts are found by time through ranges of blocks (BRIN), as
 //     a tree of page views by time cost each of them a third more of the server's
 //     time. Only a bitmap reads such an index, so these searches switch the planner's
-//     settings for themselves (read_span.go).
+//     settings for themselves (read_span.go). The server takes new blocks into such an
+//     index when it vacuums; this package has it do so every half a minute, as a search
+//     of any time reads all blocks that are not in it: of 1,200,000 page views 140,000
+//     were not an hour later, 14 ms a search instead of 1.
 //   - Foreign keys are real where rows are few: from companies, attribute
 //     definitions, keys, agents and visits to workspaces, from merges to contacts.
 //     Those of contacts, visitor keys,

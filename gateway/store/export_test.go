@@ -79,3 +79,16 @@ func BoundAccounts(s *Store, people, rows, chunk int) {
 	search.account = &account
 	s.reader.spans = &search
 }
+
+// Summarize has the index of page views by time take in new blocks, and returns of how
+// many ranges of them it had not known.
+func Summarize(t *testing.T, s *Store) (ranges int) {
+	t.Helper()
+	err := s.writer.(*postgresWriter).transact(t.Context(), func(tx *postgresTx) error {
+		return tx.row(&ranges, `SELECT brin_summarize_new_values('page_views_at')`)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ranges
+}

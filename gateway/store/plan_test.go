@@ -151,6 +151,30 @@ func TestNoScans(t *testing.T) {
 			}})
 			return err
 		},
+		"SearchContacts": func() error {
+			for _, where := range []gateway.Condition{
+				{Field: "name", Op: gateway.OpContains, Value: gateway.TextValue("x")}, {Field: "list", Value: gateway.IntValue(1)}, {Field: "tags", Value: gateway.TextValue("vip")},
+				{Field: "email", Value: gateway.TextValue("e")}, {Field: "custom_id", Value: gateway.TextValue("u0")},
+				{Field: "last_seen", Op: gateway.OpGreater, Value: gateway.DatetimeValue(moment(1))}, {Field: "page_views", Op: gateway.OpGreater, Value: gateway.IntValue(5)},
+			} {
+				if _, _, err := r.SearchContacts(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{where}}, 0); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"SearchCompanies": func() error {
+			for _, where := range []gateway.Condition{{Field: "name", Op: gateway.OpContains, Value: gateway.TextValue("x")}, {Field: "tags", Value: gateway.TextValue("vip")}} {
+				if _, _, err := r.SearchCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{where}}, 0); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"ContactsAmong": func() error {
+			_, err := r.ContactsAmong(ctx, w, []gateway.ContactID{1, 2, 3}, []gateway.Condition{{Field: "email", Value: gateway.TextValue("e")}})
+			return err
+		},
 		"FindCompanies": func() error {
 			_, err := r.FindCompanies(ctx, w, gateway.Query{Limit: rows, Where: []gateway.Condition{{Field: "name", Op: gateway.OpContains, Value: gateway.TextValue("")}}})
 			return err

@@ -231,8 +231,9 @@ type postgresWriter struct {
 	names  eventNames
 	grown  atomic.Int64 // rows with keys that this process has committed
 
-	sweeping sync.Mutex
-	at       messagePlace // where forgetMessages stopped; sweeping is held
+	sweeping   sync.Mutex
+	at         messagePlace // where forgetMessages stopped; sweeping is held
+	summarized time.Time    // when summarize ran last; sweeping is held
 }
 
 func (w *postgresWriter) close() error {
@@ -528,10 +529,33 @@ type messagePlace struct {
 	id [16]byte
 }
 
+// summaryEvery is how often the indexes by ranges of blocks are brought up to date.
+const summaryEvery = 30 * time.Second
+
+// summarize has the indexes by ranges of blocks take in what was added since they were
+// told last. The server does that by itself only when it vacuums, which may be a
+// fifth of the table later, and a search of any time reads all that until then. It
+// takes 0.1 ms a range of 16 blocks, and 0.3 ms if there is nothing to do.
+func (w *postgresWriter) summarize(ctx context.Context) error {
+	return w.transact(ctx, func(t *postgresTx) error {
+		// It can wait until a vacuum, or another node, is done.
+		if _, err := t.exec(`SELECT set_config('lock_timeout', '100', true)`); err != nil {
+			return err
+		}
+		_, err := t.exec(`SELECT brin_summarize_new_values('page_views_at'), brin_summarize_new_values('contacts_created')`)
+		return err
+	})
+}
+
 // forgetMessages leaves the work to another node that is at it.
 func (w *postgresWriter) forgetMessages(ctx context.Context, before time.Time, limit int) (deleted int, err error) {
 	w.sweeping.Lock()
 	defer w.sweeping.Unlock()
+	if time.Since(w.summarized) >= summaryEvery {
+		w.summarized = time.Now()
+		// Searches are right without it, and the next call tries again.
+		_ = w.summarize(ctx)
+	}
 	var next messagePlace
 	err = w.transact(ctx, func(t *postgresTx) error {
 		deleted, next = 0, w.at

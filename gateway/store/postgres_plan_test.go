@@ -242,12 +242,21 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 			if round > 0 && len(found) == 0 && (where.Field != "list" || before == 0) {
 				t.Fatalf("nobody found by %s", where.Field)
 			}
+			searched, _, err := s.SearchContacts(ctx, w, gateway.Query{Limit: 20, Before: before, Where: []gateway.Condition{where}}, time.Minute)
+			one("search by "+where.Field, err)
+			if len(searched) != len(found) {
+				t.Fatalf("%d found by %s, want %d", len(searched), where.Field, len(found))
+			}
+			_, err = s.ContactsAmong(ctx, w, []gateway.ContactID{c, c + 1}, []gateway.Condition{where})
+			one("among some by "+where.Field, err)
 		}
 	}
 	for _, where := range []gateway.Condition{{Field: "custom_id", Value: gateway.TextValue("c8")}, {Field: "id", Value: gateway.IntValue(17)}, {Field: "id", Op: gateway.OpGreater, Value: gateway.IntValue(0)},
 		{Field: "tags", Value: gateway.TextValue("all")}, {Field: "tags", Value: gateway.TextValue("t8")}} {
 		_, err = s.FindCompanies(ctx, w, gateway.Query{Limit: 20, Where: []gateway.Condition{where}})
 		one("find companies", err)
+		_, _, err = s.SearchCompanies(ctx, w, gateway.Query{Limit: 20, Where: []gateway.Condition{where}}, time.Minute)
+		one("search companies", err)
 	}
 	_, err = s.Tags(ctx, w, 0, 20)
 	one("tags", err)

@@ -277,26 +277,17 @@ func (a *account) list(ids []int64) string {
 	return string(append(b, a.spans.close...))
 }
 
-// each finds the newest entries of all that people noted: the newest one of each
-// first, and then more of those that can be among the newest of all.
-func (a *account) each(ctx context.Context, event bool) (spots []spot, err error) {
-	at, before := a.start(event)
-	type newest struct{ contact, at, before, found int64 }
-	all := make([]newest, 0, len(a.until))
-	for id, until := range a.until {
-		n := newest{id, at, before, 0}
-		if until < at {
-			n.at, n.before = until, math.MaxInt64
-		}
-		all = append(all, n)
-	}
-	slices.SortFunc(all, func(x, y newest) int { return cmp.Compare(x.contact, y.contact) }) // neighbours in the index
-	var active []newest
+// latest is up to where the history of a contact counts, and when its newest entry was.
+type latest struct{ contact, at, before, found int64 }
+
+// latestOf finds the newest entry of each, and returns those who have one, by that time.
+func (a *account) latestOf(ctx context.Context, event bool, all []latest) (active []latest, err error) {
+	slices.SortFunc(all, func(x, y latest) int { return cmp.Compare(x.contact, y.contact) }) // neighbours in the index
 	for part := range slices.Chunk(all, chunk) {
 		var b strings.Builder
 		args := []any{int64(a.w)}
 		b.WriteString("WITH wanted (workspace_id, who, at, before) AS MATERIALIZED (VALUES ")
-		byID := make(map[int64]newest, len(part))
+		byID := make(map[int64]latest, len(part))
 		for i, n := range part {
 			if i == 0 {
 				b.WriteString("(CAST($1 AS bigint), CAST($2 AS bigint), CAST($3 AS bigint), CAST($4 AS bigint))")
@@ -323,12 +314,31 @@ func (a *account) each(ctx context.Context, event bool) (spots []spot, err error
 			return nil, err
 		}
 	}
-	slices.SortFunc(active, func(x, y newest) int { return cmp.Compare(y.found, x.found) })
+	slices.SortFunc(active, func(x, y latest) int { return cmp.Compare(y.found, x.found) })
+	return active, nil
+}
+
+// each finds the newest entries of all that people noted: the newest one of each
+// first, and then more of those that can be among the newest of all.
+func (a *account) each(ctx context.Context, event bool) (spots []spot, err error) {
+	at, before := a.start(event)
+	all := make([]latest, 0, len(a.until))
+	for id, until := range a.until {
+		n := latest{id, at, before, 0}
+		if until < at {
+			n.at, n.before = until, math.MaxInt64
+		}
+		all = append(all, n)
+	}
+	active, err := a.latestOf(ctx, event, all)
+	if err != nil {
+		return nil, err
+	}
 	floor := int64(math.MinInt64)
 	if len(active) > a.limit {
 		// So many have an entry at this time or later: nothing earlier can be on the page.
 		floor = active[a.limit].found
-		n, _ := slices.BinarySearchFunc(active, floor, func(x newest, floor int64) int {
+		n, _ := slices.BinarySearchFunc(active, floor, func(x latest, floor int64) int {
 			if x.found >= floor {
 				return -1
 			}
@@ -397,25 +407,43 @@ func (a *account) walk(ctx context.Context, event bool) (kept []spot, stop *spot
 // Windows of time, in microseconds.
 const (
 	firstWindow = int64(time.Minute / time.Microsecond)
-	maxWindows  = 24
+	maxWindows  = 64
 )
 
 // windows is walk for page views that can be found by spans of time, but not in their
-// order. The spans grow and shrink with what is in them.
+// order. It begins where some of the people were last. The spans grow and shrink with
+// what is in them: of one that has too much the newer half is tried, and when that is
+// empty the rest, so that neither a long silence nor how much there is at once takes
+// many of them.
 func (a *account) windows(ctx context.Context) (kept []spot, stop *spot, err error) {
 	at, before := a.start(false)
+	if before <= 0 { // nothing is left of that time
+		at, before = at-1, math.MaxInt64
+	}
 	to, from := at, at
 	if at == math.MaxInt64 {
 		from = time.Now().UnixMicro()
 	}
-	seen := 0
-	for i, width := 0, firstWindow; ; i++ {
+	wish := 2 * a.search.chunk // page views of a window
+	// There is a page view at known, and about as many as wished for in a span of dense.
+	known, dense := int64(math.MinInt64), int64(0)
+	width, seen := firstWindow, 0
+	some, err := a.ofSome(ctx, at, before)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(some) > 0 { // as many as the page has room for are not before that
+		known = some[0].found
+		from = max(from, known)
+		width = max(1, from-some[min(a.limit, len(some)-1)].found)
+	}
+	for i := 0; ; i++ {
 		low := from - width
 		if low <= 0 {
 			low = math.MinInt64
 		}
-		most := a.search.rows
-		if width <= 1 {
+		most := 2 * wish
+		if width == 0 {
 			most = math.MaxInt32 // all of one time, which nothing tells apart
 		}
 		found, err := a.window(ctx, low, to, most+1)
@@ -423,9 +451,21 @@ func (a *account) windows(ctx context.Context) (kept []spot, stop *spot, err err
 			return nil, nil, err
 		}
 		if len(found) > most {
-			width = max(width/16, 1)
-			if low == math.MinInt64 {
-				width = max(min(width, from/2), 1)
+			oldest := found[0].at
+			latest := oldest
+			for _, s := range found {
+				latest, oldest = max(latest, s.at), min(oldest, s.at)
+			}
+			known = max(known, latest)
+			dense = int64(float64(latest-oldest) * float64(wish) / float64(len(found)))
+			from = max(from, known) // known may be in the future
+			switch gap := from - known; {
+			case latest == oldest && latest == low:
+				width = max(0, gap-1) // all at once, as it seems: first what came after it
+			case gap > dense:
+				width = gap / 2
+			default:
+				width = gap + dense
 			}
 			continue
 		}
@@ -444,12 +484,36 @@ func (a *account) windows(ctx context.Context) (kept []spot, stop *spot, err err
 			return kept, &spot{at: low}, nil
 		}
 		from, to = low-1, low-1
-		if n == 0 {
-			width *= 16
-		} else {
-			width = max(1, int64(float64(width)*min(8, max(.25, 2*float64(a.search.chunk)/float64(n)))))
+		if known > to {
+			known = math.MinInt64
+		}
+		switch {
+		case n > 0:
+			width = max(1, int64(float64(width)*min(8, max(.25, float64(wish)/float64(n)))))
+		case known != math.MinInt64:
+			width = from - known
+		default:
+			width = 16 * max(1, width)
 		}
 	}
+}
+
+// ofSome finds the newest page view before a place of each of some employees, those who
+// had come last by then, by time. A search of a company's page views does well to begin with where
+// these are.
+func (a *account) ofSome(ctx context.Context, at, before int64) ([]latest, error) {
+	var all []latest
+	err := query(ctx, a.tx, func(rows *sql.Rows) error {
+		n := latest{at: at, before: before}
+		err := rows.Scan(&n.contact)
+		all = append(all, n)
+		return err
+	}, `SELECT contact_id FROM memberships WHERE workspace_id = $1 AND company_id = $2 AND until = 0 AND since <= $3
+		ORDER BY since DESC, contact_id DESC LIMIT $4`, int64(a.w), a.company, at, chunk)
+	if err != nil {
+		return nil, err
+	}
+	return a.latestOf(ctx, false, all)
 }
 
 // window reads the page views of a span of time, at most limit of them.

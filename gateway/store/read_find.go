@@ -43,13 +43,18 @@ const (
 // finder is a gateway.Query made ready for one table.
 type finder struct {
 	from  string // FROM and what joins the tables in it
+	one   string // the same for the one whom a row of wanted names
 	where strings.Builder
 	args  []any // the first is the workspace
 	// listed tells that args 2 and 3 are the place where a page starts and its
 	// length; else the statement finds one row at most.
 	listed bool
 	order  string // the column of the id by which the list goes
-	never  bool   // the conditions can't be met
+	// lead is what of where, and of args, finds the rows of the list: the rest is
+	// for the conditions.
+	lead     string
+	leadArgs int
+	never    bool // the conditions can't be met
 
 	columns []string // of a row, behind its id, into dest
 	dest    []any
@@ -77,14 +82,33 @@ func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, er
 	if err != nil {
 		return nil, err
 	}
-	first := f.leadContact(all)
+	f.contactConditions(all, f.leadContact(all))
+	if !f.listed || f.order != "c.id" {
+		f.spans = nil // something narrower leads
+	}
+	return f, nil
+}
+
+// fromContacts has the list of all contacts lead.
+func (f *finder) fromContacts() {
+	f.from, f.one = "contacts c WHERE c.workspace_id = $1 AND c.merged_into = 0", "contacts c WHERE c.workspace_id = w.workspace_id AND c.id = w.id AND c.merged_into = 0"
+	f.list("c.id")
+}
+
+// fromCompanies has companies be what is found.
+func (f *finder) fromCompanies() {
+	f.from, f.one = "companies c WHERE c.workspace_id = $1", "companies c WHERE c.workspace_id = w.workspace_id AND c.id = w.id"
+}
+
+// contactConditions takes in what contacts must meet, but for what leads to them already.
+func (f *finder) contactConditions(all []*comparison, first *comparison) {
+	f.bounds(all, first)
 	for _, c := range all {
 		if c == first {
 			continue
 		}
 		switch c.field {
-		case "id":
-			f.number("c.id", c)
+		case "id": // in bounds
 		case "list":
 			f.inList(c)
 		case "created_at":
@@ -115,10 +139,17 @@ func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, er
 			f.attribute("", c)
 		}
 	}
-	if !f.listed || f.order != "c.id" {
-		f.spans = nil // something narrower leads
+}
+
+// bounds takes in the conditions on the id, and notes that nothing but what finds the rows
+// has been said so far.
+func (f *finder) bounds(all []*comparison, first *comparison) {
+	for _, c := range all {
+		if c.field == "id" && c != first {
+			f.number("c.id", c)
+		}
 	}
-	return f, nil
+	f.lead, f.leadArgs = f.where.String(), len(f.args)
 }
 
 // leadContact chooses what finds the rows, and returns the condition that needs no
@@ -167,8 +198,7 @@ func (f *finder) leadContact(all []*comparison) *comparison {
 		f.from += " CROSS JOIN contacts c WHERE c.workspace_id = g.workspace_id AND c.id = g.subject_id AND c.merged_into = 0"
 		return nil
 	case best == nil:
-		f.from = "contacts c WHERE c.workspace_id = $1 AND c.merged_into = 0"
-		f.list("c.id")
+		f.fromContacts()
 		return nil
 	case !best.isText || by.text == "" || !storable(by.text):
 		f.never = true
@@ -191,7 +221,7 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 	if err != nil {
 		return nil, err
 	}
-	f.from = "companies c WHERE c.workspace_id = $1"
+	f.fromCompanies()
 	var first *comparison
 	for _, c := range all {
 		if c.op != gateway.OpEqual {
@@ -218,13 +248,20 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 	default:
 		f.list("c.id")
 	}
+	f.companyConditions(all, first)
+	return f, nil
+}
+
+// companyConditions takes in what companies must meet, but for what leads to them
+// already.
+func (f *finder) companyConditions(all []*comparison, first *comparison) {
+	f.bounds(all, first)
 	for _, c := range all {
 		if c == first {
 			continue
 		}
 		switch c.field {
-		case "id":
-			f.number("c.id", c)
+		case "id": // in bounds
 		case "created_at", "updated_at":
 			f.time("c."+c.field, c)
 		case "custom_id", "name":
@@ -233,7 +270,6 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 			f.attribute("", c)
 		}
 	}
-	return f, nil
 }
 
 // leadTag has those who have a tag lead, if there is a condition that asks for one,
@@ -453,22 +489,27 @@ func (r *reader) FindContacts(ctx context.Context, w gateway.WorkspaceID, q gate
 		if err != nil {
 			return err
 		}
-		var found []*gateway.Contact
-		for part := range slices.Chunk(ids, chunk) {
-			some, err := contacts(ctx, tx, w, `WITH `+wanted(len(part))+` `+contactFields+` FROM wanted w CROSS JOIN contacts c
-				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
-			if err != nil {
-				return err
-			}
-			found = append(found, some...)
-		}
-		views, err = contactViews(ctx, tx, w, found)
+		views, err = contactsOf(ctx, tx, w, ids)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return views, nil
+}
+
+// contactsOf reads the views of contacts that are not merged away, the highest id first.
+func contactsOf(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, ids []int64) ([]*gateway.ContactView, error) {
+	var found []*gateway.Contact
+	for part := range slices.Chunk(ids, chunk) {
+		some, err := contacts(ctx, tx, w, `WITH `+wanted(len(part))+` `+contactFields+` FROM wanted w CROSS JOIN contacts c
+			WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	return contactViews(ctx, tx, w, found)
 }
 
 // FindCompanies implements gateway.Reader.
@@ -482,18 +523,24 @@ func (r *reader) FindCompanies(ctx context.Context, w gateway.WorkspaceID, q gat
 		if err != nil {
 			return err
 		}
-		for part := range slices.Chunk(ids, chunk) {
-			some, err := companyViews(ctx, tx, w, q.Brief, `WITH `+wanted(len(part))+` `+companyViewFields+` FROM wanted w CROSS JOIN companies c
-				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
-			if err != nil {
-				return err
-			}
-			views = append(views, some...)
-		}
-		return nil
+		views, err = companiesOf(ctx, tx, w, ids, q.Brief)
+		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	return views, nil
+}
+
+// companiesOf reads the views of companies, the highest id first.
+func companiesOf(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, ids []int64, brief bool) (views []*gateway.CompanyView, err error) {
+	for part := range slices.Chunk(ids, chunk) {
+		some, err := companyViews(ctx, tx, w, brief, `WITH `+wanted(len(part))+` `+companyViewFields+` FROM wanted w CROSS JOIN companies c
+			WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, some...)
 	}
 	return views, nil
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"civgate/gateway"
 )
@@ -106,7 +107,8 @@ func (f *finder) within(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, 
 		return nil, err
 	}
 	if all {
-		return f.among(ctx, tx, w, some, before, limit)
+		ids, _, err := f.among(ctx, tx, w, some, before, limit, time.Time{})
+		return ids, err
 	}
 	var floor sql.NullInt64
 	err = tx.QueryRowContext(ctx, `SELECT min(id) FROM (SELECT id FROM contacts WHERE workspace_id = $1 AND merged_into = 0 AND id < $2 ORDER BY id DESC LIMIT $3) AS h1`,
@@ -123,7 +125,7 @@ func (f *finder) within(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, 
 	}
 	var rest []int64
 	if all {
-		rest, err = f.among(ctx, tx, w, some, floor.Int64, limit-len(ids))
+		rest, _, err = f.among(ctx, tx, w, some, floor.Int64, limit-len(ids), time.Time{})
 	} else {
 		rest, err = f.walk(ctx, tx, w, floor.Int64, 0, limit-len(ids))
 	}
@@ -133,12 +135,13 @@ func (f *finder) within(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, 
 	return append(ids, rest...), nil
 }
 
-// among is walk for the contacts with the given ids, the highest first.
-func (f *finder) among(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, some []int64, before int64, limit int) (ids []int64, err error) {
+// among is walk for the contacts with the given ids, the highest first. If end is a time
+// it stops then, and down is where; else that is 0.
+func (f *finder) among(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, some []int64, before int64, limit int, end time.Time) (ids []int64, down int64, err error) {
 	some = slices.DeleteFunc(some, func(id int64) bool { return id >= before })
 	for part := range slices.Chunk(some, chunk) {
 		text := "WITH " + wantedFrom(len(f.args)+1, len(part)) + " " +
-			f.selected("wanted w CROSS JOIN contacts c WHERE c.workspace_id = w.workspace_id AND c.id = w.id AND c.merged_into = 0") +
+			f.selected("wanted w CROSS JOIN "+f.one) +
 			" ORDER BY c.id DESC LIMIT $3"
 		args := slices.Clone(f.args)
 		args[1], args[2] = before, len(part)
@@ -147,13 +150,16 @@ func (f *finder) among(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, s
 		}
 		met, _, _, err := f.rows(ctx, tx, w, text, args, before, limit-len(ids))
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		if ids = append(ids, met...); len(ids) >= limit {
-			return ids[:limit], nil
+			return ids[:limit], 0, nil
+		}
+		if last := part[len(part)-1]; last != some[len(some)-1] && !end.IsZero() && time.Now().After(end) {
+			return ids, last, nil
 		}
 	}
-	return ids, nil
+	return ids, 0, nil
 }
 
 // spanBounds are how many page views, and contacts, of a span are looked at before and

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"civgate/gateway"
 	"civgate/gateway/store"
 	"civgate/gateway/store/pgtest"
 	"civgate/gateway/storetest"
@@ -29,5 +30,24 @@ func TestSpans(t *testing.T) {
 				storetest.FindActivity(t, s)
 			})
 		}
+	}
+}
+
+// TestSearchWindows finds the same, however few rows of the list are looked at in one
+// window.
+func TestSearchWindows(t *testing.T) {
+	t.Parallel()
+	for name, database := range map[string]func(t *testing.T) string{
+		"SQLite":   func(t *testing.T) string { return filepath.Join(t.TempDir(), "search.db") },
+		"Postgres": func(t *testing.T) string { return pgtest.Shared(t).NewDatabase(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storetest.Search(t, func(t *testing.T) gateway.Store {
+				s := open(t, database(t))
+				store.BoundSpans(s, 20_000, 3, 200_000)
+				return s
+			})
+		})
 	}
 }
