@@ -617,7 +617,7 @@ func TestEveryPage(t *testing.T) {
 	s := newStack(t)
 	long := hostileName + strings.Repeat("Überlänge", 20)
 	custom := map[string]any{"apiKey": apiKey, "user_id": "1", "email": "ada@acme.test", "name": hostileName + strings.Repeat("Ü", 3000), "phone_number": "+48600700800",
-		"tags": []string{hostileName, "vip"}, "formula": "=cmd|' /C calc'!A0", "company": map[string]any{"company_id": hostileName, "name": long, "tags": []string{hostileName}, "note": hostileName, "domains": []string{"acme.test"}}}
+		"tags": []string{hostileName, "vip"}, "formula": "=cmd|' /C calc'!A0", "company": map[string]any{"company_id": "a&b'c;--", "name": hostileName + strings.Repeat("Ü", 90), "tags": []string{hostileName}, "note": hostileName, "domains": []string{"acme.test"}}}
 	for i := range 12 {
 		custom[fmt.Sprint("attribute ", i)] = long
 	}
@@ -627,10 +627,13 @@ func TestEveryPage(t *testing.T) {
 		}
 	}
 	s.post(custom,
-		map[string]any{"apiKey": apiKey, "user_id": "2", "name": hostileName, "company": map[string]any{"company_id": hostileName}})
+		map[string]any{"apiKey": apiKey, "user_id": "2", "name": hostileName, "company": map[string]any{"company_id": "a&b'c;--"}})
 	contact, err := s.gateway.Read().ContactByCustomID(t.Context(), s.workspace, "1")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(contact.Companies) != 1 {
+		t.Fatalf("companies: %+v", contact.Companies)
 	}
 	other, err := s.gateway.Read().ContactByCustomID(t.Context(), s.workspace, "2")
 	if err != nil {
@@ -672,7 +675,7 @@ func TestEveryPage(t *testing.T) {
 	pages := map[string][]string{ // by the routes that they are of
 		"":                        {""},
 		"/search":                 {"?q=" + url.QueryEscape("<script>"), "?q=nobody-like-it", ""},
-		"/contacts":               {"?tab=all", "?f=plan:is:none", "?tab=all&company=" + co, "?field=name&op=is&value="},
+		"/contacts":               {"?tab=all", "?f=plan:is:none", "?tab=all&company=" + co},
 		"/contacts/new":           {""},
 		"/contacts/:id":           {c, c + "?edit=name", c + "?edit=tags"},
 		"/contacts/:id/merge":     {c + "?with=" + strconv.FormatInt(int64(other.ID), 10)},
@@ -724,9 +727,6 @@ func TestEveryPage(t *testing.T) {
 					at = "/panel" + before + id + after + "?" + query
 				}
 				b.open(at)
-				if strings.Contains(at, "field=name") {
-					b.expectConsole("422")
-				}
 				if eval[bool](b, `document.querySelector('main :is(script, img, iframe, object, embed)') !== null || document.querySelector('main h1') === null`) {
 					t.Errorf("%s: a text became an element, or there is no title", at)
 				}
@@ -744,4 +744,4 @@ func TestEveryPage(t *testing.T) {
 
 // nameless lists what can be pressed or filled in and has no name that is read aloud.
 const nameless = `[...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, dialog, table th')].filter((e) =>
-  !(e.labels?.length || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.textContent.trim() || e.title)).map((e) => e.outerHTML.slice(0, 120)).join(' ')`
+  !e.closest('[aria-hidden=true]') && !e.querySelector('[aria-label]') && !(e.labels?.length || e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.textContent.trim() || e.title)).map((e) => e.outerHTML.slice(0, 120)).join(' ')`
