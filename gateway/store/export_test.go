@@ -4,6 +4,8 @@ import (
 	"database/sql"
 	"fmt"
 	"testing"
+
+	"civgate/gateway"
 )
 
 // LimitPages lets the database file grow to n pages at most: what the engine
@@ -78,4 +80,21 @@ func BoundAccounts(s *Store, people, rows, chunk int) {
 	account.accountBounds = accountBounds{people, rows, chunk}
 	search.account = &account
 	s.reader.spans = &search
+}
+
+// ForgetNames empties the index of names, as it is in a database from before.
+func ForgetNames(tx gateway.Tx) error {
+	var on plainTx
+	switch t := tx.(type) {
+	case *sqliteTx:
+		on = t
+	case *postgresTx:
+		on = t
+	}
+	for _, table := range []string{"name_words", "name_index", "names_due"} {
+		if _, err := on.exec(`DELETE FROM ` + table); err != nil {
+			return err
+		}
+	}
+	return nil
 }
