@@ -82,6 +82,14 @@ func BoundAccounts(s *Store, people, rows, chunk int) {
 	s.reader.spans = &search
 }
 
+// BoundNames sets how many contacts with a word a search by name looks at all, and how many
+// that are not indexed yet.
+func BoundNames(s *Store, few, recent int) {
+	search := *s.reader.spans
+	search.names.few, search.names.recent = few, recent
+	s.reader.spans = &search
+}
+
 // ForgetNames empties the index of names, as it is in a database from before.
 func ForgetNames(tx gateway.Tx) error {
 	var on plainTx

@@ -38,14 +38,16 @@ import (
 const nameBlock = 1 << 16
 
 // nameBounds are how much one search looks at.
-var nameBounds = struct {
+type nameBounds struct {
 	words     int // typed words; more are left to the comparison of names
 	few       int // as many contacts with a word are all looked at
 	rows      int // of a common word, over all blocks
 	recent    int // contacts that are not indexed yet
 	due       int // contacts that are due
 	companies int
-}{words: 6, few: 2000, rows: 20_000, recent: 5000, due: 2000, companies: 20_000}
+}
+
+var defaultNameBounds = nameBounds{words: 6, few: 2000, rows: 20_000, recent: 5000, due: 2000, companies: 20_000}
 
 // bagOfName is a contact's bag where the name may be in it, as it is if it is no plain text;
 // else the empty text.
@@ -234,6 +236,7 @@ type names struct {
 	ctx   context.Context
 	tx    *sql.Tx
 	w     gateway.WorkspaceID
+	most  nameBounds
 	typed []string
 	limit int
 	ids   []int64 // found so far, none twice
@@ -243,7 +246,7 @@ type names struct {
 // FindNames implements gateway.Reader.
 func (r *reader) FindNames(ctx context.Context, w gateway.WorkspaceID, text string, limit int) (found *gateway.NamesFound, err error) {
 	found = &gateway.NamesFound{Indexed: 100}
-	n := &names{ctx: ctx, w: w, typed: gateway.NameWords(text), limit: bounded(limit)}
+	n := &names{ctx: ctx, w: w, most: r.spans.names, typed: gateway.NameWords(text), limit: bounded(limit)}
 	if len(n.typed) == 0 || n.limit == 0 {
 		return found, nil
 	}
@@ -252,7 +255,7 @@ func (r *reader) FindNames(ctx context.Context, w gateway.WorkspaceID, text stri
 		if found.Indexed, err = n.recent(r.spans.listed); err != nil {
 			return err
 		}
-		if err := n.compared(newestDue, int64(w), nameBounds.due); err != nil {
+		if err := n.compared(newestDue, int64(w), n.most.due); err != nil {
 			return err
 		}
 		if err := n.indexed(); err != nil {
@@ -317,8 +320,8 @@ func (n *names) recent(listed string) (percent int, err error) {
 			return nil
 		}
 		return n.compare(last, column, bag)
-	}, newestNames(listed), int64(n.w), upto, nameBounds.recent)
-	if err != nil || seen < nameBounds.recent {
+	}, newestNames(listed), int64(n.w), upto, n.most.recent)
+	if err != nil || seen < n.most.recent {
 		return 100, err
 	}
 	return int(min(99, 100*(float64(upto)+float64(newest-last))/float64(max(newest, 1)))), nil
@@ -379,7 +382,7 @@ func (n *names) indexed() error {
 	if err != nil || len(blocks) == 0 {
 		return err
 	}
-	typed := n.typed[:min(len(n.typed), nameBounds.words)]
+	typed := n.typed[:min(len(n.typed), n.most.words)]
 	var rarest []entry
 	for i, word := range typed {
 		some, err := n.entries(blocks, word)
@@ -390,7 +393,7 @@ func (n *names) indexed() error {
 			rarest = some
 		}
 	}
-	if len(rarest) > nameBounds.few {
+	if len(rarest) > n.most.few {
 		return n.common(blocks, typed)
 	}
 	// Who is called just so comes first.
@@ -404,11 +407,11 @@ func (n *names) indexed() error {
 	return n.named(ids)
 }
 
-// entries returns up to nameBounds.few entries whose words begin with a prefix, or one more if
+// entries returns up to most.few entries whose words begin with a prefix, or one more if
 // there are more.
 func (n *names) entries(blocks []int64, prefix string) (found []entry, err error) {
 	for part := range slices.Chunk(blocks, chunk) {
-		limit := nameBounds.few + 1 - len(found)
+		limit := n.most.few + 1 - len(found)
 		if limit <= 0 {
 			break
 		}
@@ -475,7 +478,7 @@ func (n *names) common(blocks []int64, typed []string) error {
 		args = append(args, word, behindWord(word))
 	}
 	b.WriteString(` LIMIT $6`)
-	left := nameBounds.rows
+	left := n.most.rows
 	for _, block := range blocks {
 		if left <= 0 {
 			n.cut = true
@@ -525,7 +528,7 @@ func (r *reader) FindCompanyNames(ctx context.Context, w gateway.WorkspaceID, te
 	}
 	err = r.view(ctx, "find companies by name", func(tx *sql.Tx) error {
 		var ids []int64
-		before, left := int64(math.MaxInt64), nameBounds.companies
+		before, left := int64(math.MaxInt64), r.spans.names.companies
 		for portion := 500; len(ids) < limit; portion *= 2 {
 			portion = min(portion, left)
 			seen := 0

@@ -177,6 +177,7 @@ type spanSearch struct {
 	account             *accountSearch
 	// listed is what finds contacts that are not merged away in the order of their ids.
 	listed string
+	names  nameBounds
 }
 
 var (
@@ -192,6 +193,7 @@ var (
 		open:   "[", close: "]",
 		account: &sqliteAccounts,
 		listed:  sqliteListed,
+		names:   defaultNameBounds,
 	}
 	// Ranges of blocks can be read by a bitmap only, which plannerSettings rule out.
 	postgresSpans = spanSearch{
@@ -209,6 +211,7 @@ var (
 		open: "{", close: "}",
 		account: &postgresAccounts,
 		listed:  postgresListed,
+		names:   defaultNameBounds,
 	}
 )
 
