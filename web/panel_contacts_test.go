@@ -385,6 +385,7 @@ func TestContactsSearchOn(t *testing.T) {
 		t.Errorf("it isn't said how far the index of names is: %s", a.body)
 	}
 	for more := true; more; {
+		var err error
 		if more, err = s.gateway.IndexNames(t.Context(), s.workspace); err != nil {
 			t.Fatal(err)
 		}

