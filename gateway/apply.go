@@ -263,6 +263,7 @@ func (s *shard) apply(ctx context.Context, entries []*Entry) (err error) {
 		g.publishDefs(w, out.oldDefs[w], fresh)
 	}
 	s.inbox.Applied(last)
+	g.names.applied.Add(int64(len(entries)))
 	g.announce()
 	for w, o := range out.seen {
 		g.inspector.applied(w, o.notes, o.others)

@@ -56,6 +56,7 @@ type Gateway struct {
 	waiting    sync.Map // name of a shard -> wait
 	rules      sync.Map // WorkspaceID -> ruleOf, replaced whole
 	jobs       jobRunner
+	names      namer
 	sweeps     map[WorkspaceID]sweep // Sweep's
 	failing    sync.Map              // name of a shard -> why the batch under way could not be applied when it was last tried
 }

@@ -183,6 +183,10 @@ type Tx interface {
 	// fingerprints become 0. It reads all of the workspace's contacts, companies or
 	// records, and writes to those that have a value, in portions.
 	DropAttribute(w WorkspaceID, d AttributeDef) error
+	// IndexNames puts the words of the names of up to limit contacts into the index by which
+	// Reader.FindNames finds them, those of changed names first, and reports whether there
+	// are more.
+	IndexNames(w WorkspaceID, limit int) (more bool, err error)
 	// Save writes the changes of one workspace.
 	Save(w WorkspaceID, c *Changes) error
 	// SetInboxPosition records that the node's inbox is applied up to seq.
@@ -378,6 +382,16 @@ type Reader interface {
 	// ContactsByEmailPrefix returns contacts whose e-mail key begins with the prefix, by
 	// that key; none for an empty one.
 	ContactsByEmailPrefix(ctx context.Context, w WorkspaceID, prefix string, limit int) ([]*ContactView, error)
+
+	// FindNames returns contacts each of whose names has words that begin with the words of
+	// the text (NameWords); none for a text without any. How much it looks at is bounded,
+	// whatever it is asked for.
+	FindNames(ctx context.Context, w WorkspaceID, text string, limit int) (*NamesFound, error)
+	// FindCompanyNames is FindNames for companies, newest first; cut tells that only the
+	// newest were looked at.
+	FindCompanyNames(ctx context.Context, w WorkspaceID, text string, limit int) (found []*CompanyView, cut bool, err error)
+	// UnindexedNames returns the workspaces for which Tx.IndexNames has something to do.
+	UnindexedNames(ctx context.Context) ([]WorkspaceID, error)
 
 	// Inspections of a workspace, newest first; CodeNotFound for a contact that is not
 	// there. Those of workspace 0 are nobody's.

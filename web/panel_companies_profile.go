@@ -21,8 +21,6 @@ const (
 	maxCompanyText = 16 << 10
 	// formerShown is how many former employees are folded below the others.
 	formerShown = 20
-	// newestNamed is among how many of the newest contacts people are found by name.
-	newestNamed = 10_000
 )
 
 // companyPage is the profile of a company. Tab is timeline, employees or attributes.
@@ -542,11 +540,11 @@ func (p *panel) companyPeople(c *call) error {
 		return err
 	}
 	found := options{Query: q}
-	people, known, err := p.findPeople(c.Request().Context(), c.Workspace.ID, q)
+	people, known, partly, err := p.findPeople(c.Request().Context(), c.Workspace.ID, q)
 	if err != nil {
 		return err
 	}
-	group := optionGroup{Label: "Contacts"}
+	group := optionGroup{Label: picks[*gateway.ContactView]{partly: partly}.label("Contacts")}
 	for _, one := range people {
 		note := one.Email
 		if note == "" {
@@ -570,13 +568,13 @@ func worksAt(v *gateway.ContactView, id gateway.CompanyID) bool {
 	return slices.ContainsFunc(v.Companies, func(x gateway.ContactCompany) bool { return x.CompanyID == id })
 }
 
-// findPeople finds contacts by custom id, e-mail or its start, all by index, and by name
-// among the newest. known says that somebody has the text as e-mail.
-func (p *panel) findPeople(ctx context.Context, w gateway.WorkspaceID, q string) (all []*gateway.ContactView, known bool, err error) {
+// findPeople finds contacts by custom id, e-mail or its start, and by name. known says that
+// somebody has the text as e-mail, partly among what names were looked for, "" for all.
+func (p *panel) findPeople(ctx context.Context, w gateway.WorkspaceID, q string) (all []*gateway.ContactView, known bool, partly string, err error) {
 	const most = 8
 	if q == "" {
 		all, err = p.Read.Contacts(ctx, w, 0, most)
-		return all, false, err
+		return all, false, "", err
 	}
 	add := func(some []*gateway.ContactView) {
 		for _, one := range some {
@@ -590,35 +588,31 @@ func (p *panel) findPeople(ctx context.Context, w gateway.WorkspaceID, q string)
 	case err == nil:
 		add([]*gateway.ContactView{one})
 	case !gateway.IsNotFound(err):
-		return nil, false, err
+		return nil, false, "", err
 	}
 	prefix := strings.ToLower(q)
 	if _, key, ok := gateway.NormalizeEmail(q); ok {
 		exact, err := p.Read.ContactsByEmail(ctx, w, key, most)
 		if err != nil {
-			return nil, false, err
+			return nil, false, "", err
 		}
 		add(exact)
 		known, prefix = len(exact) > 0, key
 	}
 	some, err := p.Read.ContactsByEmailPrefix(ctx, w, prefix, most)
 	if err != nil {
-		return nil, false, err
+		return nil, false, "", err
 	}
 	add(some)
 	if len(all) >= most || strings.Contains(q, "@") {
-		return all, known, nil
+		return all, known, "", nil
 	}
-	newest, err := p.Read.Contacts(ctx, w, 0, 1)
-	if err != nil || len(newest) == 0 {
-		return all, known, err
+	named, err := p.Read.FindNames(ctx, w, q, most)
+	if err != nil {
+		return all, known, "", err
 	}
-	some, err = p.Read.FindContacts(ctx, w, gateway.Query{Limit: most, Where: []gateway.Condition{
-		{Field: "name", Op: gateway.OpIContains, Value: gateway.TextValue(q)},
-		{Field: "id", Op: gateway.OpGreater, Value: gateway.IntValue(int64(newest[0].ID) - newestNamed)},
-	}})
-	add(some)
-	return all, known, err
+	add(named.Contacts)
+	return all, known, namesSearched(named), nil
 }
 
 // postEmployee makes a contact an employee: one that was picked, or that has the e-mail

@@ -381,8 +381,17 @@ func TestContactsSearchOn(t *testing.T) {
 			t.Errorf("%s: %s", q, a.body)
 		}
 	}
-	if a := viewer.fragment("/panel/search?q=Straw"); !strings.Contains(a.body, "names among the newest 10") {
-		t.Errorf("it isn't said where names are searched: %s", a.body)
+	if a := viewer.fragment("/panel/search?q=Straw"); !strings.Contains(a.body, "% of names can be searched so far") {
+		t.Errorf("it isn't said how far the index of names is: %s", a.body)
+	}
+	for more := true; more; {
+		var err error
+		if more, err = s.gateway.IndexNames(t.Context(), s.workspace); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a := viewer.fragment("/panel/search?q=Straw"); strings.Contains(a.body, "so far") || !strings.Contains(a.body, "/panel/contacts/") {
+		t.Errorf("names are not searched when they are indexed: %s", a.body)
 	}
 	// Pages of the list follow each other.
 	viewer.wants("/panel/contacts", "Older contacts", "!Search on")

@@ -16,17 +16,17 @@ import (
 // Decisions
 //
 //   - What identifies (e-mail, phone number, ids, visitor key, a company's domain) is found
-//     among all, by index. Names, and the beginnings of addresses, are found among the newest
-//     searchNewest: an index of names would make saving a new contact a third dearer
-//     (measured on SQLite: 32 to 42 µs of CPU), and the heading of the list says so.
+//     among all, by index, and so are the beginnings of e-mails and of the words of names. The
+//     index of names is made behind the contacts' backs: as long as that of an old or imported
+//     database is not complete, the heading of the list says how far it is.
+//   - The names of companies are gone through, the newest first. If there are so many that this
+//     ends before the last, the heading says so.
 
 const (
 	// maxSearch is how many bytes of a search are looked at.
 	maxSearch = 200
 	// maxFound is how many contacts, or companies, a search shows.
 	maxFound = 8
-	// searchNewest is among how many of the newest ids names are searched.
-	searchNewest = 10_000
 )
 
 // search answers the field on top of every page: what the text finds, in groups. With
@@ -77,7 +77,7 @@ func (p *panel) searchPages(c *call, q string) (optionGroup, error) {
 // searchContacts finds contacts for the field on top.
 func (p *panel) searchContacts(c *call, q string) (optionGroup, error) {
 	found, err := p.contactPicks(c, q, maxFound)
-	g := optionGroup{Label: found.label("Contacts", "contacts")}
+	g := optionGroup{Label: found.label("Contacts")}
 	for _, v := range found.rows {
 		one := contactPick(v)
 		one.Href, one.Value = contactHref(v.ID), ""
@@ -89,7 +89,7 @@ func (p *panel) searchContacts(c *call, q string) (optionGroup, error) {
 // searchCompanies finds companies for the field on top.
 func (p *panel) searchCompanies(c *call, q string) (optionGroup, error) {
 	found, err := p.companyPicks(c, q, maxFound)
-	g := optionGroup{Label: found.label("Companies", "companies")}
+	g := optionGroup{Label: found.label("Companies")}
 	for _, v := range found.rows {
 		one := companyPick(v)
 		one.Href, one.Value = panelPath+"/companies/"+one.Value, ""
@@ -98,21 +98,21 @@ func (p *panel) searchCompanies(c *call, q string) (optionGroup, error) {
 	return g, err
 }
 
-// picks is what a search found; partly says that names were not looked for among all.
+// picks is what a search found; partly says among what names were looked for, "" for all.
 type picks[T any] struct {
 	rows   []T
-	partly bool
+	partly string
 }
 
-func (f picks[T]) label(title, many string) string {
-	if f.partly {
-		return title + " (names among the newest " + number(searchNewest) + " " + many + ")"
+func (f picks[T]) label(title string) string {
+	if f.partly != "" {
+		return title + " (" + f.partly + ")"
 	}
 	return title
 }
 
 // contactPicks finds contacts by what people type: an e-mail, a phone number, a custom id
-// or a visitor key, else the beginning of a name, of its parts or of an e-mail.
+// or a visitor key, else the beginnings of words of a name or that of an e-mail.
 func (p *panel) contactPicks(c *call, q string, limit int) (found picks[*gateway.ContactView], err error) {
 	ctx, w := c.Request().Context(), c.Workspace.ID
 	if q == "" {
@@ -151,29 +151,31 @@ func (p *panel) contactPicks(c *call, q string, limit int) (found picks[*gateway
 			return found, err
 		}
 	}
-	newest, err := p.Read.Contacts(ctx, w, 0, 1)
-	if err != nil || len(newest) == 0 {
-		return found, err
-	}
-	floor := max(0, newest[0].ID-searchNewest)
-	found.partly = floor > 0
-	where := []gateway.Condition{{Field: "id", Op: gateway.OpGreater, Value: gateway.IntValue(int64(floor))}}
-	by := func(field string, op gateway.Op, text string) error {
-		if len(found.rows) >= limit {
-			return nil
+	if !strings.Contains(q, "@") {
+		named, err := p.Read.FindNames(ctx, w, q, limit)
+		if err != nil {
+			return found, err
 		}
-		return add(p.Read.FindContacts(ctx, w, gateway.Query{Where: append(slices.Clip(where), gateway.Condition{Field: field, Op: op, Value: gateway.TextValue(text)}), Limit: limit}))
+		if err := add(named.Contacts, nil); err != nil {
+			return found, err
+		}
+		found.partly = namesSearched(named)
 	}
-	if err := by("name", gateway.OpIStartsWith, q); err != nil {
-		return found, err
-	}
-	if err := by("name", gateway.OpIContains, " "+q); err != nil { // a last name
-		return found, err
-	}
-	if strings.ContainsAny(q, " ") {
+	if len(found.rows) >= limit || strings.ContainsAny(q, " \t") {
 		return found, nil
 	}
-	return found, by("email", gateway.OpIStartsWith, q)
+	return found, add(p.Read.ContactsByEmailPrefix(ctx, w, strings.ToLower(q), limit))
+}
+
+// namesSearched says among what contacts names were looked for, "" for all.
+func namesSearched(found *gateway.NamesFound) string {
+	switch {
+	case found.Indexed < 100:
+		return strconv.Itoa(found.Indexed) + " % of names can be searched so far"
+	case found.Cut:
+		return "names of the newest: type more"
+	}
+	return ""
 }
 
 func contactPick(v *gateway.ContactView) pick {
@@ -191,7 +193,7 @@ func contactPick(v *gateway.ContactView) pick {
 }
 
 // companyPicks finds companies by what people type: a company id or a domain, else the
-// beginning of a name or of one of its words.
+// beginnings of words of a name.
 func (p *panel) companyPicks(c *call, q string, limit int) (found picks[*gateway.CompanyView], err error) {
 	ctx, w := c.Request().Context(), c.Workspace.ID
 	add := func(rows ...*gateway.CompanyView) {
@@ -217,25 +219,12 @@ func (p *panel) companyPicks(c *call, q string, limit int) (found picks[*gateway
 			return found, err
 		}
 	}
-	newest, err := p.Read.Companies(ctx, w, 0, 1)
-	if err != nil || len(newest) == 0 {
+	named, cut, err := p.Read.FindCompanyNames(ctx, w, q, limit)
+	if err != nil {
 		return found, err
 	}
-	floor := max(0, newest[0].ID-searchNewest)
-	found.partly = floor > 0
-	where := []gateway.Condition{{Field: "id", Op: gateway.OpGreater, Value: gateway.IntValue(int64(floor))}}
-	for _, name := range []gateway.Condition{
-		{Field: "name", Op: gateway.OpIStartsWith, Value: gateway.TextValue(q)},
-		{Field: "name", Op: gateway.OpIContains, Value: gateway.TextValue(" " + q)},
-	} {
-		if len(found.rows) >= limit {
-			break
-		}
-		rows, err := p.Read.FindCompanies(ctx, w, gateway.Query{Where: append(slices.Clip(where), name), Limit: limit})
-		if err != nil {
-			return found, err
-		}
-		add(rows...)
+	if add(named...); cut {
+		found.partly = "names of the newest"
 	}
 	return found, nil
 }
@@ -273,7 +262,7 @@ func (p *panel) findContactOptions(c *call) error {
 		return err
 	}
 	all := options{Query: searched(c.QueryParam("q"))}
-	g := optionGroup{Label: found.label("Contacts", "contacts")}
+	g := optionGroup{Label: found.label("Contacts")}
 	for _, v := range found.rows {
 		if one := contactPick(v); one.Value != c.QueryParam("but") {
 			g.Options = append(g.Options, one)
@@ -295,8 +284,8 @@ func (p *panel) findCompanyOptions(c *call) error {
 	}
 	all := options{Query: q}
 	g := optionGroup{}
-	if found.partly {
-		g.Label = found.label("Companies", "companies")
+	if found.partly != "" {
+		g.Label = found.label("Companies")
 	}
 	same := false
 	for _, v := range found.rows {

@@ -203,7 +203,8 @@ func start(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *app, err
 	})
 	a.running.Go(func() { _ = gw.RunInspector(inspectCtx) }) // ends with its context
 	a.running.Go(func() { a.housekeep(runCtx, gw) })
-	a.running.Go(func() { _ = gw.RunJobs(runCtx) }) // it ends with runCtx
+	a.running.Go(func() { _ = gw.RunJobs(runCtx) })  // it ends with runCtx
+	a.running.Go(func() { _ = gw.RunNames(runCtx) }) // likewise
 	a.serveOn(a.server, listener)
 	return a, nil
 }

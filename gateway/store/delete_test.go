@@ -24,6 +24,8 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "civgate.db"))
 	testDeleteLeavesNothing(t, s, func() []string {
 		return rowsOf(t, s.Path(), `SELECT kind || ' ' || value || ' ' || slot || ' ' || contact_id FROM identifiers
+			UNION ALL SELECT contact_id || ' is called ' || word FROM name_words
+			UNION ALL SELECT contact_id || ' is due' FROM names_due
 			UNION ALL SELECT 'employees of ' || id FROM companies c WHERE employees <> (SELECT count(*) FROM memberships m WHERE m.company_id = c.id AND m.until = 0)
 			UNION ALL SELECT 'orphan in ' || "table" FROM pragma_foreign_key_check() ORDER BY 1`)
 	})
@@ -61,6 +63,7 @@ func testDeleteLeavesNothing(t *testing.T, s *store.Store, rest func() []string)
 	t.Helper()
 	ctx := t.Context()
 	w := furnish(t, s, 30)
+	indexAll(t, s, w)
 	stays, err := s.ContactByCustomID(ctx, w, "u0")
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +99,7 @@ func testDeleteLeavesNothing(t *testing.T, s *store.Store, rest func() []string)
 		for i := range contacts {
 			contacts[i] = gateway.ContactID(first) + gateway.ContactID(i)
 			x := &gateway.Contact{ID: contacts[i], WorkspaceID: w, CustomID: fmt.Sprint("gone", i), Email: "A@x.test", EmailKey: "a@x.test", CreatedAt: at,
-				Attributes: gateway.Attributes{{Name: "phone_number", Value: gateway.TextValue("+48 600")}}}
+				Attributes: gateway.Attributes{{Name: "name", Value: gateway.TextValue("Gone Soon")}, {Name: "phone_number", Value: gateway.TextValue("+48 600")}}}
 			if i < len(contacts)-1 {
 				x.MergedInto = x.ID + 1
 				c.Merges = append(c.Merges, gateway.Merge{WorkspaceID: w, At: at, WinnerID: x.ID + 1, LoserID: x.ID})
@@ -121,7 +124,13 @@ func testDeleteLeavesNothing(t *testing.T, s *store.Store, rest func() []string)
 				return err
 			}
 		}
-		return nil
+		// The last of them has words, and is due for others.
+		if _, err := tx.IndexNames(w, 1000); err != nil {
+			return err
+		}
+		last := *c.NewContacts[len(contacts)-1]
+		last.Attributes = gateway.Attributes{{Name: "name", Value: gateway.TextValue("Gone Now")}}
+		return tx.Save(w, &gateway.Changes{Contacts: []*gateway.Contact{&last}})
 	}
 	for what, remove := range map[string][]*gateway.Changes{
 		"both at once":           {{DeletedContacts: []gateway.ContactID{0}, DeletedCompanies: []gateway.CompanyID{0}}},

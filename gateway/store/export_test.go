@@ -4,6 +4,8 @@ import (
 	"database/sql"
 	"fmt"
 	"testing"
+
+	"civgate/gateway"
 )
 
 // LimitPages lets the database file grow to n pages at most: what the engine
@@ -91,4 +93,29 @@ func Summarize(t *testing.T, s *Store) (ranges int) {
 		t.Fatal(err)
 	}
 	return ranges
+}
+
+// BoundNames sets how many contacts with a word a search by name looks at all, and how many
+// that are not indexed yet.
+func BoundNames(s *Store, few, recent int) {
+	search := *s.reader.spans
+	search.names.few, search.names.recent = few, recent
+	s.reader.spans = &search
+}
+
+// ForgetNames empties the index of names, as it is in a database from before.
+func ForgetNames(tx gateway.Tx) error {
+	var on plainTx
+	switch t := tx.(type) {
+	case *sqliteTx:
+		on = t
+	case *postgresTx:
+		on = t
+	}
+	for _, table := range []string{"name_words", "name_index", "names_due"} {
+		if _, err := on.exec(`DELETE FROM ` + table); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -39,6 +39,8 @@ var (
 		"UPDATE inspections AS t SET contact_id = 0, detail = '" + deletedDetail + "' FROM " + given("id bigint") +
 			" WHERE t.workspace_id = u.workspace_id AND t.contact_id = u.id",
 		deleteOf("listed", "contact_id"),
+		deleteOf("name_words", "contact_id"),
+		deleteOf("names_due", "contact_id"),
 		deleteOf("merges", "winner_id"),
 		deleteOf("merges", "loser_id"),
 		deleteOf("contacts", "id"),

@@ -120,6 +120,7 @@ func fillPostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, n int) {
 			if i%2 == 1 && i > 100 {
 				x.EmailKey = "shared" // by many, as an office's
 			}
+			x.Attributes.Set("name", gateway.TextValue(fmt.Sprintf("Ada Love%d", i)))
 			x.Attributes.Set("phone_number", gateway.Value{Type: gateway.TypeText, Raw: fmt.Sprintf(`"p%d"`, i)})
 			alias := &gateway.Contact{ID: x.ID + 1<<40, MergedInto: x.ID}
 			c.NewContacts = append(c.NewContacts, x, alias)
@@ -218,6 +219,20 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 	one("account", err)
 	_, err = s.ContactsByEmailPrefix(ctx, w, "e7", 20)
 	one("contacts by the start of their e-mail", err)
+	for range 2 {
+		one("index names", s.Update(ctx, func(tx gateway.Tx) error { _, err := tx.IndexNames(w, 2000); return err }))
+		for _, text := range []string{"love7", "ada love7", "ada", "ada lo"} {
+			found, err := s.FindNames(ctx, w, text, 20)
+			one("find names", err)
+			if round > 0 && len(found.Contacts) == 0 {
+				t.Fatalf("%q finds nobody", text)
+			}
+		}
+		_, err = s.UnindexedNames(ctx)
+		one("names to index", err)
+	}
+	_, _, err = s.FindCompanyNames(ctx, w, "n7", 20)
+	one("companies by name", err)
 	_, err = s.Companies(ctx, w, math.MaxInt32, 20)
 	one("companies", err)
 	_, err = s.Record(ctx, w, gateway.EntityProduct, 17)

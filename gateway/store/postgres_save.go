@@ -78,7 +78,7 @@ const (
 )
 
 var (
-	stateOfContacts = "SELECT t.id, t.merged_into, COALESCE(t.custom_id, '') FROM " + given("id bigint") + " JOIN contacts AS t ON t.workspace_id = u.workspace_id AND t.id = u.id"
+	stateOfContacts = "SELECT t.id, t.merged_into, COALESCE(t.custom_id, ''), COALESCE(t.name, ''), CASE WHEN t.name IS NULL THEN strpos(t.attributes, '\"name\":') > 0 ELSE false END FROM " + given("id bigint") + " JOIN contacts AS t ON t.workspace_id = u.workspace_id AND t.id = u.id"
 	freeCustomIDs   = "UPDATE contacts AS t SET custom_id = NULL FROM " + given("id bigint") + " WHERE t.workspace_id = u.workspace_id AND t.id = u.id"
 	insertContacts  = insertRows("contacts", contactRows)
 	// Who was seen stays so.
@@ -124,10 +124,12 @@ type saving struct {
 	c     *gateway.Changes
 	batch pgx.Batch
 
-	listed int                // by how many the contacts that are listed grow
-	closed int                // companies that were deleted
-	freed  []int64            // contacts whose custom id goes to another
-	ends   map[memberEnd]bool // of memberships that ended before
+	listed int     // by how many the contacts that are listed grow
+	closed int     // companies that were deleted
+	freed  []int64 // contacts whose custom id goes to another
+	// renamed are changed contacts with other names
+	renamed []int64
+	ends    map[memberEnd]bool // of memberships that ended before
 }
 
 // memberEnd is what is unique of a membership.
@@ -194,11 +196,16 @@ func (s *saving) lookUp() error {
 			err := each(rows, func(rows pgx.Rows) error {
 				var id, merged int64
 				var customID string
-				if err := rows.Scan(&id, &merged, &customID); err != nil {
+				var was nameBefore
+				if err := rows.Scan(&id, &merged, &customID, &was.column, &was.inBag); err != nil {
 					return err
 				}
 				found++
 				x := after[gateway.ContactID(id)]
+				was.merged = merged != 0
+				if was.renamed(x, nameColumn(x)) {
+					s.renamed = append(s.renamed, id)
+				}
 				if customID != "" && customID != x.CustomID {
 					s.freed = append(s.freed, id)
 				}
@@ -304,6 +311,14 @@ func (s *saving) contacts() error {
 				s.listed++
 			}
 		}
+	}
+	for _, x := range fresh {
+		if x.MergedInto == 0 && isNamed(x) {
+			s.renamed = append(s.renamed, int64(x.ID))
+		}
+	}
+	if len(s.renamed) > 0 {
+		s.write(-1, "", noteNames, distinct(s.renamed))
 	}
 	if s.listed != 0 || len(s.c.NewCompanies) > 0 || s.closed > 0 {
 		s.write(1, "workspace", `UPDATE workspaces SET contacts = contacts + $2, companies = companies + $3 WHERE workspace_id = $1`, s.listed, len(s.c.NewCompanies)-s.closed)

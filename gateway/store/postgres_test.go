@@ -103,6 +103,8 @@ const orphans = `
 	UNION ALL SELECT 'event ' || id FROM events e WHERE NOT EXISTS (SELECT 1 FROM contacts c WHERE c.workspace_id = e.workspace_id AND c.id = e.contact_id)
 	UNION ALL SELECT 'in list ' || contact_id FROM listed l WHERE NOT EXISTS (SELECT 1 FROM contacts c WHERE c.workspace_id = l.workspace_id AND c.id = l.contact_id)
 		OR NOT EXISTS (SELECT 1 FROM lists x WHERE x.workspace_id = l.workspace_id AND x.id = l.list_id)
+	UNION ALL SELECT 'word ' || word || ' of ' || contact_id FROM name_words n WHERE NOT EXISTS (SELECT 1 FROM contacts c WHERE c.workspace_id = n.workspace_id AND c.id = n.contact_id)
+	UNION ALL SELECT 'due name of ' || contact_id FROM names_due n WHERE NOT EXISTS (SELECT 1 FROM contacts c WHERE c.workspace_id = n.workspace_id AND c.id = n.contact_id)
 	UNION ALL SELECT 'contact ' || id FROM contacts c WHERE NOT EXISTS (SELECT 1 FROM workspaces w WHERE w.workspace_id = c.workspace_id)
 	UNION ALL SELECT 'tag ' || tag_id || ' of ' || entity || ' ' || subject_id FROM tagged g
 		WHERE NOT EXISTS (SELECT 1 FROM tags t WHERE t.workspace_id = g.workspace_id AND t.id = g.tag_id)

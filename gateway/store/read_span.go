@@ -181,6 +181,9 @@ type spanSearch struct {
 	// that became part of others: their ids and the others'.
 	merged, open, close string
 	account             *accountSearch
+	// listed is what finds contacts that are not merged away in the order of their ids.
+	listed string
+	names  nameBounds
 }
 
 var (
@@ -195,6 +198,8 @@ var (
 		merged: `SELECT c.id, c.merged_into FROM json_each($2) AS w CROSS JOIN contacts c WHERE c.id = w.value AND c.workspace_id = $1 AND c.merged_into <> 0`,
 		open:   "[", close: "]",
 		account: &sqliteAccounts,
+		listed:  sqliteListed,
+		names:   defaultNameBounds,
 	}
 	// Ranges of blocks can be read by a bitmap only, which plannerSettings rule out.
 	postgresSpans = spanSearch{
@@ -211,6 +216,8 @@ var (
 			JOIN contacts c ON c.workspace_id = u.workspace_id AND c.id = u.id WHERE c.merged_into <> 0`,
 		open: "{", close: "}",
 		account: &postgresAccounts,
+		listed:  postgresListed,
+		names:   defaultNameBounds,
 	}
 )
 

@@ -99,6 +99,8 @@ var (
 		`UPDATE inspections SET contact_id = 0, detail = '` + deletedDetail + `' WHERE id IN (SELECT id FROM inspections WHERE contact_id = ? AND workspace_id = ?) AND workspace_id = ?2`,
 		`DELETE FROM tagged WHERE subject_id = ? AND workspace_id = ? AND entity = 'contact'`,
 		`DELETE FROM listed WHERE contact_id = ? AND workspace_id = ?`,
+		`DELETE FROM name_words WHERE contact_id = ? AND workspace_id = ?`,
+		`DELETE FROM names_due WHERE contact_id = ? AND workspace_id = ?`,
 		`DELETE FROM merges WHERE winner_id = ? AND workspace_id = ?`,
 		`DELETE FROM merges WHERE loser_id = ? AND workspace_id = ?`,
 		`DELETE FROM contacts WHERE id = ? AND workspace_id = ?`,

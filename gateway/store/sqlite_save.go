@@ -41,6 +41,8 @@ var (
 	pageViewsTable   = newTable("page_views", "", "workspace_id", "contact_id", "at", "visitor_key", "url", "path", "title", "referrer")
 	eventsTable      = newTable("events", "", "workspace_id", "contact_id", "at", "visitor_key", "kind", "name", "data")
 	eventNamesTable  = newTable("event_names", " ON CONFLICT DO NOTHING", "workspace_id", "kind", "name", "first_at")
+	nameWordsTable   = newTable("name_words", "", "workspace_id", "contact_id", "word", "block")
+	namesDueTable    = newTable("names_due", " ON CONFLICT DO NOTHING", "workspace_id", "contact_id")
 	messagesTable    = newTable("messages", " ON CONFLICT DO NOTHING", "workspace_id", "id", "claimed_at")
 )
 
@@ -178,19 +180,22 @@ func (t *sqliteTx) saveContacts(ws gateway.WorkspaceID, c *gateway.Changes) erro
 	identifiers := make([]identifier, 0, 3*len(c.NewContacts)+len(c.NewKeys))
 	seen := seenContacts(c)
 	listed := 0
+	var renamed []int64
 	for _, x := range sortedByID(c.Contacts, contactID) {
-		n, err := t.updateContact(ws, x, unseenAt(x, seen), &identifiers)
+		n, named, err := t.updateContact(ws, x, unseenAt(x, seen), &identifiers)
 		if err != nil {
 			return err
 		}
-		listed += n
+		if listed += n; named {
+			renamed = append(renamed, int64(x.ID))
+		}
 	}
 	fresh := sortedByID(c.NewContacts, contactID)
 	err := t.w.insert(contactsTable, len(fresh), func(s *stmt, i int) {
 		x := fresh[i]
 		s.int(int64(ws))
 		s.int(int64(x.ID))
-		phone := t.contact(s, x)
+		_, phone := t.contact(s, x)
 		s.int(micros(x.CreatedAt))
 		s.int(int64(x.MergedInto))
 		s.int(unseenAt(x, seen))
@@ -204,6 +209,9 @@ func (t *sqliteTx) saveContacts(ws gateway.WorkspaceID, c *gateway.Changes) erro
 		}
 	})
 	if err != nil {
+		return err
+	}
+	if err := t.noteNames(ws, fresh, renamed); err != nil {
 		return err
 	}
 	if err := t.count(ws, listed, 0); err != nil {
@@ -236,9 +244,9 @@ func (i *identifier) slot() int64 {
 }
 
 // contact binds the columns from custom_id to updated_at (created_at stands behind it,
-// as it is in an index and seldom changes) and returns the phone
+// as it is in an index and seldom changes) and returns those of the name and of the phone
 // number by which the contact is found.
-func (t *sqliteTx) contact(s *stmt, x *gateway.Contact) (phone string) {
+func (t *sqliteTx) contact(s *stmt, x *gateway.Contact) (name, phone string) {
 	s.optional(x.CustomID)
 	if x.Email == x.EmailKey {
 		s.null()
@@ -256,32 +264,34 @@ func (t *sqliteTx) contact(s *stmt, x *gateway.Contact) (phone string) {
 	s.int(int64(x.Fingerprint))
 	s.optional(x.LastIP)
 	s.int(micros(x.UpdatedAt))
-	return texts[1]
+	return texts[0], texts[1]
 }
 
 // updateContact writes a changed contact, takes away the identifiers that it
 // has no longer and appends those that are new. It returns by how many the
-// listed contacts grew: -1 when it was merged. unseen is when it counts as last seen
-// if it had no page view before.
+// listed contacts grew, -1 when it was merged, and whether it was renamed. unseen is when
+// it counts as last seen if it had no page view before.
 //
 // New identifiers are written after all changed contacts gave up theirs, so
 // that custom ids can change hands within a batch.
-func (t *sqliteTx) updateContact(ws gateway.WorkspaceID, x *gateway.Contact, unseen int64, identifiers *[]identifier) (listed int, err error) {
-	s, err := t.w.stmt(`SELECT merged_into, custom_id, email_key, phone_number, unseen_at, created_at FROM contacts WHERE id = ? AND workspace_id = ?`)
+func (t *sqliteTx) updateContact(ws gateway.WorkspaceID, x *gateway.Contact, unseen int64, identifiers *[]identifier) (listed int, renamed bool, err error) {
+	s, err := t.w.stmt(`SELECT merged_into, custom_id, email_key, phone_number, unseen_at, created_at, name,
+		CASE WHEN name IS NULL THEN instr(attributes, '"name":') ELSE 0 END FROM contacts WHERE id = ? AND workspace_id = ?`)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	s.int(int64(x.ID))
 	s.int(int64(ws))
 	found, err := s.step()
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if !found {
-		return 0, notFound("contact")
+		return 0, false, notFound("contact")
 	}
 	merged, old, wasUnseen := s.columnInt(0), [...]string{s.columnText(1), s.columnText(2), s.columnText(3)}, s.columnInt(4) != 0
 	recreated := s.columnInt(5) != micros(x.CreatedAt)
+	was := nameBefore{column: s.columnText(6), inBag: s.columnInt(7) != 0, merged: merged != 0}
 	s.reset()
 
 	const columns = `UPDATE OR ROLLBACK contacts SET custom_id = ?, email = ?, email_key = ?, name = ?, phone_number = ?, status = ?, attributes = ?,
@@ -295,9 +305,10 @@ func (t *sqliteTx) updateContact(ws gateway.WorkspaceID, x *gateway.Contact, uns
 		text = columns + `, created_at = ?, merged_into = ?, unseen_at = ? WHERE id = ? AND workspace_id = ?`
 	}
 	if s, err = t.w.stmt(text); err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	phone := t.contact(s, x)
+	name, phone := t.contact(s, x)
+	renamed = was.renamed(x, name)
 	if indexed {
 		s.int(micros(x.CreatedAt))
 		s.int(int64(x.MergedInto))
@@ -306,7 +317,7 @@ func (t *sqliteTx) updateContact(ws gateway.WorkspaceID, x *gateway.Contact, uns
 	s.int(int64(x.ID))
 	s.int(int64(ws))
 	if err := s.run(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	for n, i := range [...]identifier{{x.CustomID, kindCustomID, x.ID}, {x.EmailKey, kindEmail, x.ID}, {phone, kindPhone, x.ID}} {
 		if i.value == old[n] {
@@ -314,7 +325,7 @@ func (t *sqliteTx) updateContact(ws gateway.WorkspaceID, x *gateway.Contact, uns
 		}
 		if old[n] != "" {
 			if err := t.dropIdentifier(ws, identifier{old[n], i.kind, x.ID}); err != nil {
-				return 0, err
+				return 0, false, err
 			}
 		}
 		if i.value != "" {
@@ -323,11 +334,11 @@ func (t *sqliteTx) updateContact(ws gateway.WorkspaceID, x *gateway.Contact, uns
 	}
 	switch {
 	case merged == 0 && x.MergedInto != 0:
-		return -1, nil
+		return -1, renamed, nil
 	case merged != 0 && x.MergedInto == 0:
-		return 1, nil
+		return 1, renamed, nil
 	}
-	return 0, nil
+	return 0, renamed, nil
 }
 
 func (t *sqliteTx) dropIdentifier(ws gateway.WorkspaceID, i identifier) error {
