@@ -110,7 +110,7 @@ func TestNamesProperty(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			r.findsNames(word(), word()+" "+word()[:1])
+			r.findsNames(word(), word()+" "+string([]rune(word())[:1]))
 		}
 		r.must(func(e *gateway.Editor) error {
 			_, err := e.ChangeWorkspace(func(w *gateway.Workspace) error { w.Settings.RetentionDays = 1; return nil })
@@ -120,7 +120,7 @@ func TestNamesProperty(t *testing.T) {
 		r.check(r.g.Sweep(t.Context()))
 		r.runNames()
 		for _, w := range words {
-			r.findsNames(w, w[:1], w+" "+words[0])
+			r.findsNames(w, string([]rune(w)[:1]), w+" "+words[0])
 		}
 	})
 }
