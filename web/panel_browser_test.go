@@ -151,6 +151,7 @@ func TestPanelInChromium(t *testing.T) {
 	bob.fill(`[name=password]`, password+"\r")
 	bob.until(`location.pathname === '/panel'`)
 	bob.shows("Bob Builder")
+	bob.open("/panel/settings/account") // the first page asks again every two seconds, which a removed agent's would be refused
 
 	// Change their role, then remove them by typing who it is.
 	b.open("/panel/settings/agents")
