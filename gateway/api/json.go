@@ -172,6 +172,12 @@ func (o members[T]) open(w *jsonWriter, of T) {
 	}
 }
 
+// object writes the whole object.
+func (o members[T]) object(w *jsonWriter, of T) {
+	o.open(w, of)
+	w.put("}")
+}
+
 // names are those of the members, and more of what stands behind them.
 func (o members[T]) names(more ...string) map[string]bool {
 	names := make(map[string]bool, len(o)+len(more))

@@ -43,14 +43,20 @@ func (s *Server) listResources() []resource {
 		resource{"/segments/:id/users", methods{get: s.contactsOfSegment}})
 }
 
-// listShape is a list, at its contacts too.
-type listShape struct {
-	ID          gateway.ListID `json:"id"`
-	Name        string         `json:"name"`
-	Description string         `json:"description"`
+// listFields are those of a list, at its contacts too.
+var listFields = members[*gateway.List]{
+	{"id", func(w *jsonWriter, l *gateway.List) { w.int(int64(l.ID)) }},
+	{"name", func(w *jsonWriter, l *gateway.List) { w.text(l.Name) }},
+	{"description", func(w *jsonWriter, l *gateway.List) { w.text(l.Description) }},
 }
 
-func shapeList(l gateway.List) listShape { return listShape{l.ID, l.Name, l.Description} }
+// listShape is a list as an answer has it.
+type listShape gateway.List
+
+func (l listShape) writeTo(w *jsonWriter) { listFields.object(w, (*gateway.List)(&l)) }
+
+// MarshalJSON writes what writeTo does, for a list inside of something else.
+func (l listShape) MarshalJSON() ([]byte, error) { return encodeJSON(l) }
 
 // idInPath is the internal id in the path, for what has no other.
 func (r *request) idInPath() (int64, error) {
@@ -65,7 +71,7 @@ func (s *Server) lists(r *request) error {
 	}
 	shapes := make([]any, len(all))
 	for i, l := range all {
-		shapes[i] = shapeList(l)
+		shapes[i] = listShape(l)
 	}
 	return s.writeHistory(r, shapes)
 }
@@ -84,7 +90,7 @@ func (s *Server) list(r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(r, http.StatusOK, shapeList(l))
+	return writeJSON(r, http.StatusOK, listShape(l))
 }
 
 // contactsOfList answers GET /lists/:id/users/ with those in the list who meet the filters
@@ -174,7 +180,7 @@ func createList(r *request) (operation, error) {
 	patch, err := r.listPatch(true)
 	return func(e *gateway.Editor) (answer, error) {
 		l, err := e.CreateList(patch)
-		return answer{status: http.StatusCreated, body: shapeList(l)}, err
+		return answer{status: http.StatusCreated, body: listShape(l)}, err
 	}, err
 }
 
@@ -187,7 +193,7 @@ func updateList(r *request) (operation, error) {
 	patch, err := r.listPatch(false)
 	return func(e *gateway.Editor) (answer, error) {
 		l, err := e.UpdateList(gateway.ListID(id), patch)
-		return answer{status: http.StatusOK, body: shapeList(l)}, err
+		return answer{status: http.StatusOK, body: listShape(l)}, err
 	}, err
 }
 
@@ -219,7 +225,7 @@ func addToList(at targetContact) writeHandler {
 				return answer{}, err
 			}
 			l, err := e.AddToList(id, contact)
-			return answer{status: http.StatusOK, body: shapeList(l)}, err
+			return answer{status: http.StatusOK, body: listShape(l)}, err
 		}, err
 	}
 }

@@ -66,7 +66,7 @@ var contactV1 = members[*contactBag]{
 	{"created_at", contactCreated},
 	{"updated_at", contactUpdated},
 	{"companies", func(w *jsonWriter, c *contactBag) {
-		w.list(len(c.Companies), func(i int) { contactCompanyV1.open(w, &c.Companies[i]); w.put("}") })
+		w.list(len(c.Companies), func(i int) { contactCompanyV1.object(w, &c.Companies[i]) })
 	}},
 	{"attributes", func(w *jsonWriter, c *contactBag) { c.attributes(w) }},
 	takes[*contactBag]("gravatar_url"),
@@ -109,7 +109,7 @@ var contactV2 = members[*contactBag]{
 	{"created_at", contactCreated},
 	{"updated_at", contactUpdated},
 	{"companies", func(w *jsonWriter, c *contactBag) {
-		w.list(len(c.Companies), func(i int) { contactCompanyV2.open(w, &c.Companies[i]); w.put("}") })
+		w.list(len(c.Companies), func(i int) { contactCompanyV2.object(w, &c.Companies[i]) })
 	}},
 	takes[*contactBag]("gravatar_url"),
 	{"lists", contactLists},
@@ -139,14 +139,7 @@ func contactUpdated(w *jsonWriter, c *contactBag)   { w.stamp(c.UpdatedAt) }
 func contactCustomID(w *jsonWriter, c *contactBag)  { w.textOrNull(c.CustomID) }
 
 func contactLists(w *jsonWriter, c *contactBag) {
-	w.list(len(c.Lists), func(i int) { listFields.open(w, &c.Lists[i]); w.put("}") })
-}
-
-// listFields are those of a list at its contacts, as listShape has them.
-var listFields = members[*gateway.List]{
-	{"id", func(w *jsonWriter, l *gateway.List) { w.int(int64(l.ID)) }},
-	{"name", func(w *jsonWriter, l *gateway.List) { w.text(l.Name) }},
-	{"description", func(w *jsonWriter, l *gateway.List) { w.text(l.Description) }},
+	w.list(len(c.Lists), func(i int) { listFields.object(w, &c.Lists[i]) })
 }
 
 // contactCompanyV1 is a company of a contact; company_id is ours and behind the

@@ -262,21 +262,10 @@ func (r *reader) FindNames(ctx context.Context, w gateway.WorkspaceID, text stri
 		if err := n.indexed(); err != nil {
 			return err
 		}
-		views := make([]*gateway.ContactView, 0, len(n.ids))
-		if len(n.ids) > n.limit {
-			n.ids = n.ids[:n.limit]
-		}
-		for part := range slices.Chunk(n.ids, chunk) {
-			some, err := contacts(ctx, tx, w, `WITH `+wanted(len(part))+` `+contactFields+` FROM wanted w CROSS JOIN contacts c
-				WHERE c.workspace_id = w.workspace_id AND c.id = w.id`, params(w, part)...)
-			if err != nil {
-				return err
-			}
-			more, err := contactViews(ctx, tx, w, some)
-			if err != nil {
-				return err
-			}
-			views = append(views, more...)
+		n.ids = n.ids[:min(len(n.ids), n.limit)]
+		views, err := contactsOf(ctx, tx, w, n.ids)
+		if err != nil {
+			return err
 		}
 		place := make(map[gateway.ContactID]int, len(n.ids))
 		for i, id := range n.ids {
@@ -553,15 +542,8 @@ func (r *reader) FindCompanyNames(ctx context.Context, w gateway.WorkspaceID, te
 				break
 			}
 		}
-		for part := range slices.Chunk(ids, chunk) {
-			some, err := companyViews(ctx, tx, w, true, `WITH `+wanted(len(part))+` `+companyViewFields+` FROM wanted w CROSS JOIN companies c
-				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
-			if err != nil {
-				return err
-			}
-			found = append(found, some...)
-		}
-		return nil
+		found, err = companiesOf(ctx, tx, w, ids, true)
+		return err
 	})
 	if err != nil {
 		return nil, false, err

@@ -499,6 +499,9 @@ func aliasesOf(n int) string {
 	) `
 }
 
+// seenOfAliases are the page views of each root of aliasesOf.
+const seenOfAliases = ` FROM alias a CROSS JOIN page_views v WHERE v.workspace_id = a.workspace_id AND v.contact_id = a.id GROUP BY a.root`
+
 // contactViews adds activity, companies and lists to contacts that are not merged
 // away: a query for up to chunk of them, and one for the lists if they are in any.
 func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*gateway.Contact) ([]*gateway.ContactView, error) {
@@ -571,8 +574,7 @@ const (
 // https://sqlite.org/optoverview.html#crossjoin: for a page of contacts it would rather
 // go through all companies of the workspace.
 var viewsOf = texts{make: func(n int) string {
-	return aliasesOf(n) + `SELECT 0, a.root, count(*), min(v.at), max(v.at), '', '', '', '' FROM alias a
-			CROSS JOIN page_views v WHERE v.workspace_id = a.workspace_id AND v.contact_id = a.id GROUP BY a.root
+	return aliasesOf(n) + `SELECT 0, a.root, count(*), min(v.at), max(v.at), '', '', '', ''` + seenOfAliases + `
 		UNION ALL SELECT 1, m.contact_id, m.company_id, m.since, CASE WHEN m.is_primary THEN 1 ELSE 0 END, m.source, m.made_by, COALESCE(c.custom_id, ''), c.name
 			FROM wanted w CROSS JOIN memberships m CROSS JOIN companies c
 			WHERE m.workspace_id = w.workspace_id AND m.contact_id = w.id AND m.until = w.until AND c.workspace_id = w.workspace_id AND c.id = m.company_id
@@ -620,8 +622,7 @@ func activities(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, of []lif
 			err := rows.Scan(&id, &n, &first, &last)
 			all[id] = gateway.Activity{PageViews: n, FirstSeen: moment(first), LastSeen: moment(last)}
 			return err
-		}, aliasesOf(len(part))+`SELECT a.root, count(*), min(v.at), max(v.at) FROM alias a
-			CROSS JOIN page_views v WHERE v.workspace_id = a.workspace_id AND v.contact_id = a.id GROUP BY a.root`, params(w, ids)...)
+		}, aliasesOf(len(part))+`SELECT a.root, count(*), min(v.at), max(v.at)`+seenOfAliases, params(w, ids)...)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -503,12 +504,13 @@ func contactsOf(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, ids []in
 	var found []*gateway.Contact
 	for part := range slices.Chunk(ids, chunk) {
 		some, err := contacts(ctx, tx, w, `WITH `+wanted(len(part))+` `+contactFields+` FROM wanted w CROSS JOIN contacts c
-			WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
+			WHERE c.workspace_id = w.workspace_id AND c.id = w.id`, params(w, part)...)
 		if err != nil {
 			return nil, err
 		}
 		found = append(found, some...)
 	}
+	slices.SortFunc(found, func(a, b *gateway.Contact) int { return cmp.Compare(b.ID, a.ID) })
 	return contactViews(ctx, tx, w, found)
 }
 
