@@ -335,6 +335,15 @@ type Reader interface {
 	// order of the list, so a query that few contacts meet reads many; ctx bounds it.
 	FindContacts(ctx context.Context, w WorkspaceID, q Query) ([]*ContactView, error)
 	CountContacts(ctx context.Context, w WorkspaceID) (int64, error)
+	// CountFound is how many contacts or companies a query finds, up to a limit, at which
+	// it stops. It searches as FindContacts does; ctx bounds it.
+	CountFound(ctx context.Context, w WorkspaceID, entity Entity, where []Condition, limit int) (int, error)
+	// ContactsInOrder lists contacts in an order that an index gives (HasOrder),
+	// CodeInvalid for another. How much it looks at in one call is bounded: see SortEnd.
+	ContactsInOrder(ctx context.Context, w WorkspaceID, q SortQuery) (*ContactPage, error)
+	// SortContacts lists contacts in any order, CodeTooLarge if the query finds more
+	// than MaxSorted. It searches as FindContacts does; ctx bounds it.
+	SortContacts(ctx context.Context, w WorkspaceID, q SortQuery) (*ContactPage, error)
 	// VisitorKeys of a contact, newest first.
 	VisitorKeys(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]VisitorKey, error)
 	// PageViews and Events of a contact and of those merged into it, newest first.
@@ -355,6 +364,10 @@ type Reader interface {
 	// FindCompanies is Companies for those that a query finds, as FindContacts.
 	FindCompanies(ctx context.Context, w WorkspaceID, q Query) ([]*CompanyView, error)
 	CountCompanies(ctx context.Context, w WorkspaceID) (int64, error)
+	// CompaniesInOrder and SortCompanies are to companies what ContactsInOrder and
+	// SortContacts are to contacts.
+	CompaniesInOrder(ctx context.Context, w WorkspaceID, q SortQuery) (*CompanyPage, error)
+	SortCompanies(ctx context.Context, w WorkspaceID, q SortQuery) (*CompanyPage, error)
 	// Members lists the memberships of a company, the newest Since first, then the
 	// highest contact id; the current ones, or those that have ended.
 	Members(ctx context.Context, w WorkspaceID, id CompanyID, q MemberQuery) ([]MemberView, error)

@@ -79,3 +79,10 @@ func BoundAccounts(s *Store, people, rows, chunk int) {
 	search.account = &account
 	s.reader.spans = &search
 }
+
+// BoundOrders sets how many entries of an index one call and one statement pass by.
+func BoundOrders(s *Store, passed, fence int) {
+	search := *s.reader.spans
+	search.orders = orderBounds{passed, fence}
+	s.reader.spans = &search
+}

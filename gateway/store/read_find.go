@@ -49,6 +49,7 @@ type finder struct {
 	// length; else the statement finds one row at most.
 	listed bool
 	order  string // the column of the id by which the list goes
+	given  string // what selects the rows with the ids of wanted instead; see among
 	never  bool   // the conditions can't be met
 
 	columns []string // of a row, behind its id, into dest
@@ -71,13 +72,24 @@ type lead struct {
 
 // findContacts prepares a query for contacts.
 func findContacts(w gateway.WorkspaceID, where []gateway.Condition) (*finder, error) {
-	f := &finder{args: []any{int64(w)}}
+	return contactFinder(w, where, true)
+}
+
+// contactFinder prepares a query for contacts: led by what finds the fewest rows, or for
+// ids that are known (among).
+func contactFinder(w gateway.WorkspaceID, where []gateway.Condition, led bool) (*finder, error) {
+	f := &finder{args: []any{int64(w)}, given: "wanted w CROSS JOIN contacts c WHERE c.workspace_id = w.workspace_id AND c.id = w.id AND c.merged_into = 0"}
 	f.dest = []any{&f.id}
 	all, err := comparisons(where)
 	if err != nil {
 		return nil, err
 	}
-	first := f.leadContact(all)
+	var first *comparison
+	if led {
+		first = f.leadContact(all)
+	} else {
+		f.list("c.id")
+	}
 	for _, c := range all {
 		if c == first {
 			continue
@@ -185,7 +197,12 @@ func (f *finder) leadContact(all []*comparison) *comparison {
 
 // findCompanies prepares a query for companies.
 func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, error) {
-	f := &finder{args: []any{int64(w)}}
+	return companyFinder(w, where, true)
+}
+
+// companyFinder is to companies what contactFinder is to contacts.
+func companyFinder(w gateway.WorkspaceID, where []gateway.Condition, led bool) (*finder, error) {
+	f := &finder{args: []any{int64(w)}, given: "wanted w CROSS JOIN companies c WHERE c.workspace_id = w.workspace_id AND c.id = w.id"}
 	f.dest = []any{&f.id}
 	all, err := comparisons(where)
 	if err != nil {
@@ -194,7 +211,7 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 	f.from = "companies c WHERE c.workspace_id = $1"
 	var first *comparison
 	for _, c := range all {
-		if c.op != gateway.OpEqual {
+		if c.op != gateway.OpEqual || !led {
 			continue
 		}
 		if id, err := strconv.ParseInt(c.value.Raw, 10, 64); c.field == "id" && err == nil && c.value.Type == gateway.TypeNumber {
@@ -213,7 +230,7 @@ func findCompanies(w gateway.WorkspaceID, where []gateway.Condition) (*finder, e
 	}
 	switch {
 	case first != nil:
-	case f.leadTag(all, gateway.EntityCompany):
+	case led && f.leadTag(all, gateway.EntityCompany):
 		f.from += " CROSS JOIN companies c WHERE c.workspace_id = g.workspace_id AND c.id = g.subject_id"
 	default:
 		f.list("c.id")
@@ -453,20 +470,39 @@ func (r *reader) FindContacts(ctx context.Context, w gateway.WorkspaceID, q gate
 		if err != nil {
 			return err
 		}
-		var found []*gateway.Contact
-		for part := range slices.Chunk(ids, chunk) {
-			some, err := contacts(ctx, tx, w, `WITH `+wanted(len(part))+` `+contactFields+` FROM wanted w CROSS JOIN contacts c
-				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
-			if err != nil {
-				return err
-			}
-			found = append(found, some...)
-		}
-		views, err = contactViews(ctx, tx, w, found)
+		views, err = contactsWithIDs(ctx, tx, w, ids)
 		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	return views, nil
+}
+
+// contactsWithIDs reads the views of contacts that are not merged away, a page's ids in
+// falling order.
+func contactsWithIDs(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, ids []int64) ([]*gateway.ContactView, error) {
+	var found []*gateway.Contact
+	for part := range slices.Chunk(ids, chunk) {
+		some, err := contacts(ctx, tx, w, `WITH `+wanted(len(part))+` `+contactFields+` FROM wanted w CROSS JOIN contacts c
+			WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	return contactViews(ctx, tx, w, found)
+}
+
+// companiesWithIDs is to companies what contactsWithIDs is to contacts.
+func companiesWithIDs(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, brief bool, ids []int64) (views []*gateway.CompanyView, err error) {
+	for part := range slices.Chunk(ids, chunk) {
+		some, err := companyViews(ctx, tx, w, brief, `WITH `+wanted(len(part))+` `+companyViewFields+` FROM wanted w CROSS JOIN companies c
+			WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, some...)
 	}
 	return views, nil
 }
@@ -482,15 +518,8 @@ func (r *reader) FindCompanies(ctx context.Context, w gateway.WorkspaceID, q gat
 		if err != nil {
 			return err
 		}
-		for part := range slices.Chunk(ids, chunk) {
-			some, err := companyViews(ctx, tx, w, q.Brief, `WITH `+wanted(len(part))+` `+companyViewFields+` FROM wanted w CROSS JOIN companies c
-				WHERE c.workspace_id = w.workspace_id AND c.id = w.id ORDER BY c.id DESC`, params(w, part)...)
-			if err != nil {
-				return err
-			}
-			views = append(views, some...)
-		}
-		return nil
+		views, err = companiesWithIDs(ctx, tx, w, q.Brief, ids)
+		return err
 	})
 	if err != nil {
 		return nil, err

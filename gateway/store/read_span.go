@@ -133,12 +133,12 @@ func (f *finder) within(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, 
 	return append(ids, rest...), nil
 }
 
-// among is walk for the contacts with the given ids, the highest first.
+// among is walk for those with the given ids, the highest first.
 func (f *finder) among(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, some []int64, before int64, limit int) (ids []int64, err error) {
 	some = slices.DeleteFunc(some, func(id int64) bool { return id >= before })
 	for part := range slices.Chunk(some, chunk) {
 		text := "WITH " + wantedFrom(len(f.args)+1, len(part)) + " " +
-			f.selected("wanted w CROSS JOIN contacts c WHERE c.workspace_id = w.workspace_id AND c.id = w.id AND c.merged_into = 0") +
+			f.selected(f.given) +
 			" ORDER BY c.id DESC LIMIT $3"
 		args := slices.Clone(f.args)
 		args[1], args[2] = before, len(part)
@@ -175,11 +175,15 @@ type spanSearch struct {
 	// that became part of others: their ids and the others'.
 	merged, open, close string
 	account             *accountSearch
+	// oneTree says that the identifiers of all workspaces and kinds are one index, by
+	// value.
+	oneTree bool
+	orders  orderBounds
 }
 
 var (
 	sqliteSpans = spanSearch{
-		spanBounds: defaultSpanBounds,
+		spanBounds: defaultSpanBounds, orders: defaultOrderBounds,
 		viewed: `SELECT count(*), coalesce(group_concat(contact_id), '')
 			FROM (SELECT contact_id FROM page_views WHERE workspace_id = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4) AS h1`,
 		created: `SELECT count(*), coalesce(group_concat(id), '')
@@ -189,10 +193,11 @@ var (
 		merged: `SELECT c.id, c.merged_into FROM json_each($2) AS w CROSS JOIN contacts c WHERE c.id = w.value AND c.workspace_id = $1 AND c.merged_into <> 0`,
 		open:   "[", close: "]",
 		account: &sqliteAccounts,
+		oneTree: true,
 	}
 	// Ranges of blocks can be read by a bitmap only, which plannerSettings rule out.
 	postgresSpans = spanSearch{
-		spanBounds: defaultSpanBounds,
+		spanBounds: defaultSpanBounds, orders: defaultOrderBounds,
 		viewed: `SELECT count(*), coalesce(string_agg(contact_id::text, ','), '')
 			FROM (SELECT contact_id FROM page_views WHERE workspace_id + 0 = $1 AND at + 0 >= $2 AND at + 0 <= $3 LIMIT $4) AS h1`,
 		created: `SELECT count(*), coalesce(string_agg(id::text, ','), '')
