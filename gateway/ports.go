@@ -351,6 +351,16 @@ type Reader interface {
 	// order of ids. What was merged away is not among them.
 	ContactsAmong(ctx context.Context, w WorkspaceID, ids []ContactID, where []Condition) ([]*ContactView, error)
 	CountContacts(ctx context.Context, w WorkspaceID) (int64, error)
+	// CountFound is how many contacts or companies a query finds, up to a limit, at which
+	// it stops; CodeTooLarge if patience is over before. It searches as SearchContacts does.
+	CountFound(ctx context.Context, w WorkspaceID, entity Entity, where []Condition, limit int, patience time.Duration) (int, error)
+	// ContactsInOrder lists contacts in an order that an index gives (HasOrder),
+	// CodeInvalid for another. How much it looks at in one call is bounded: see SortEnd.
+	ContactsInOrder(ctx context.Context, w WorkspaceID, q SortQuery) (*ContactPage, error)
+	// SortContacts lists contacts in any order, CodeTooLarge if the query finds more
+	// than MaxSorted, or patience is over before all have been looked at, as SearchContacts
+	// does.
+	SortContacts(ctx context.Context, w WorkspaceID, q SortQuery, patience time.Duration) (*ContactPage, error)
 	// VisitorKeys of a contact, newest first.
 	VisitorKeys(ctx context.Context, w WorkspaceID, id ContactID, limit int) ([]VisitorKey, error)
 	// PageViews and Events of a contact and of those merged into it, newest first.
@@ -373,6 +383,10 @@ type Reader interface {
 	// SearchCompanies is FindCompanies as SearchContacts is FindContacts.
 	SearchCompanies(ctx context.Context, w WorkspaceID, q Query, patience time.Duration) (found []*CompanyView, down CompanyID, err error)
 	CountCompanies(ctx context.Context, w WorkspaceID) (int64, error)
+	// CompaniesInOrder and SortCompanies are to companies what ContactsInOrder and
+	// SortContacts are to contacts.
+	CompaniesInOrder(ctx context.Context, w WorkspaceID, q SortQuery) (*CompanyPage, error)
+	SortCompanies(ctx context.Context, w WorkspaceID, q SortQuery, patience time.Duration) (*CompanyPage, error)
 	// Members lists the memberships of a company, the newest Since first, then the
 	// highest contact id; the current ones, or those that have ended.
 	Members(ctx context.Context, w WorkspaceID, id CompanyID, q MemberQuery) ([]MemberView, error)

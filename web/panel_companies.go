@@ -28,6 +28,8 @@ type companiesPage struct {
 	Tags       []option
 	Filtered   bool
 	Stopped    bool // not all was looked at; More looks on
+	Note       string
+	Order      orderMenu
 	More       *more
 }
 
@@ -43,6 +45,7 @@ type companyRow struct {
 type companyFilter struct {
 	q, tag string
 	where  []string // field:op:value
+	order  listOrder
 }
 
 const (
@@ -69,7 +72,7 @@ func readCompanyFilter(v url.Values) companyFilter {
 		s = strings.ToValidUTF8(strings.TrimSpace(s), "")
 		return strings.ToValidUTF8(s[:min(len(s), maxSearch)], "")
 	}
-	f := companyFilter{q: clean(v.Get("q")), tag: clean(v.Get("tag"))}
+	f := companyFilter{q: clean(v.Get("q")), tag: clean(v.Get("tag")), order: readOrder(v)}
 	for _, one := range v["f"] {
 		if len(f.where) < maxFilters && strings.Count(one, ":") >= 2 {
 			f.where = append(f.where, clean(one))
@@ -81,7 +84,7 @@ func readCompanyFilter(v url.Values) companyFilter {
 	return f
 }
 
-func (f companyFilter) href(before int64) string {
+func (f companyFilter) href(more ...string) string {
 	v := url.Values{}
 	if f.q != "" {
 		v.Set("q", f.q)
@@ -92,8 +95,11 @@ func (f companyFilter) href(before int64) string {
 	for _, one := range f.where {
 		v.Add("f", one)
 	}
-	if before > 0 {
-		v.Set("before", strconv.FormatInt(before, 10))
+	if f.order != (listOrder{}) {
+		v.Set("sort", f.order.String())
+	}
+	for i := 0; i < len(more); i += 2 {
+		v.Set(more[i], more[i+1])
 	}
 	if len(v) == 0 {
 		return panelPath + "/companies"
@@ -107,13 +113,13 @@ func (f companyFilter) conditions(fields []companyField) (where []gateway.Condit
 		where = append(where, gateway.Condition{Field: "name", Op: gateway.OpIContains, Value: gateway.TextValue(f.q)})
 		one := f
 		one.q = ""
-		chips = append(chips, chip{Label: "“" + f.q + "”", Href: one.href(0), Active: true, Remove: true, Icon: "search"})
+		chips = append(chips, chip{Label: "“" + f.q + "”", Href: one.href(), Active: true, Remove: true, Icon: "search"})
 	}
 	if f.tag != "" {
 		where = append(where, gateway.Condition{Field: "tags", Value: gateway.TextValue(f.tag)})
 		one := f
 		one.tag = ""
-		chips = append(chips, chip{Label: f.tag, Href: one.href(0), Active: true, Remove: true, Icon: "tag"})
+		chips = append(chips, chip{Label: f.tag, Href: one.href(), Active: true, Remove: true, Icon: "tag"})
 	}
 	for i, text := range f.where {
 		parts := strings.SplitN(text, ":", 3)
@@ -136,55 +142,118 @@ func (f companyFilter) conditions(fields []companyField) (where []gateway.Condit
 		where = append(where, gateway.Condition{Field: parts[0], Op: filterOps[op].op, Value: value})
 		one := f
 		one.where = slices.Delete(slices.Clone(f.where), i, i+1)
-		chips = append(chips, chip{Label: fields[at].Label + " " + filterOps[op].label + " " + parts[2], Href: one.href(0), Active: true, Remove: true, Icon: "filter"})
+		chips = append(chips, chip{Label: fields[at].Label + " " + filterOps[op].label + " " + parts[2], Href: one.href(), Active: true, Remove: true, Icon: "filter"})
 	}
 	return where, chips
 }
 
-// companies lists companies, the newest first, as the store can without sorting. When
-// its people were last active would take a look at each one's history, which a company
-// of 200,000 employees has no time for: the list shows when the company itself was
+// companyColumns are the columns of the list, and what it is sorted by.
+var companyColumns = []struct {
+	column
+	sortField
+}{
+	{column{Label: "Name"}, sortField{Name: "name", Label: "Name"}},
+	{column{Label: "Company id", Wide: true}, sortField{Name: "custom_id", Label: "Company id"}},
+	{column{Label: "Domains", Wide: true}, sortField{Type: gateway.TypeList}},
+	{column{Label: "Employees", Numeric: true}, sortField{Name: "employees", Label: "Employees", Type: gateway.TypeNumber}},
+	{column{Label: "Tags", Wide: true}, sortField{Type: gateway.TypeList}},
+	{column{Label: "Last change", Numeric: true}, sortField{Name: "updated_at", Label: "Last change", Type: gateway.TypeDatetime}},
+}
+
+// companySort is what an order of companies goes by, and whether they can be sorted by it
+// at all: by a column, or when they were added.
+func companySort(o listOrder) (sortField, bool) {
+	if o == (listOrder{}) || o == oldestFirst {
+		return sortField{Name: o.By, Label: "when they were added"}, true
+	}
+	for _, one := range companyColumns {
+		if one.Name == o.By && sortableType(one.Type) {
+			return one.sortField, true
+		}
+	}
+	return sortField{}, false
+}
+
+// companies lists companies, the newest first unless it is asked for in another order.
+// When its people were last active would take a look at each one's history, which a
+// company of 200,000 employees has no time for: the list shows when the company itself was
 // changed, and the profile what its people did last.
 func (p *panel) companies(c *call) error {
 	ctx := c.Request().Context()
-	before, _ := strconv.ParseInt(c.QueryParam("before"), 10, 64) // else from the start
+	before := c.QueryParam("before")
 	fields, err := p.companyFields(c)
 	if err != nil {
 		return err
 	}
 	f := readCompanyFilter(c.QueryParams())
-	v := companiesPage{form: &form{}, Query: f.q, Columns: []column{{Label: "Name"}, {Label: "Company id", Wide: true}, {Label: "Domains", Wide: true}, {Label: "Employees", Numeric: true}, {Label: "Tags", Wide: true}, {Label: "Last change", Numeric: true}}}
-	if c.QueryParam("field") != "" {
-		return c.Redirect(http.StatusSeeOther, f.href(0)) // the filter's form: to the address that can be kept
+	order, known := companySort(f.order)
+	if !known {
+		f.order = listOrder{}
 	}
-	where, chips := f.conditions(fields)
-	v.Chips, v.Filtered = chips, len(chips) > 0
-	found, next, stopped, err := p.findCompanies(ctx, c.Workspace.ID, where, max(before, 0))
+	v := companiesPage{form: &form{}, Query: f.q}
+	if c.QueryParam("field") != "" {
+		return c.Redirect(http.StatusSeeOther, f.href()) // the filter's form: to the address that can be kept
+	}
+	if v.Count, err = p.Read.CountCompanies(ctx, c.Workspace.ID); err != nil {
+		return err
+	}
+	where, _ := f.conditions(fields)
+	sorting := sorts{entity: gateway.EntityCompany, now: f.order, href: func(o listOrder) string {
+		other := f
+		other.order = o
+		return other.href()
+	}}
+	begin := time.Now()
+	found, err := p.listCompanies(ctx, c.Workspace.ID, f, sorting, where, before, companyPatience, v.Count <= gateway.MaxSorted)
 	if err != nil {
 		return err
 	}
-	if f.q != "" && before == 0 { // what it names exactly comes first
+	if found.refused {
+		v.Note = tooMany(order)
+		f.order, sorting.now, before = listOrder{}, listOrder{}, ""
+		if found, err = p.listCompanies(ctx, c.Workspace.ID, f, sorting, where, before, max(companyPatience-time.Since(begin), leastPatience), false); err != nil {
+			return err
+		}
+	}
+	_, v.Chips = f.conditions(fields) // with addresses of the order that the list has now
+	v.Filtered = len(v.Chips) > 0
+	sorting.any = found.short || v.Count <= gateway.MaxSorted || found.next == "" && before == ""
+	if !sorting.any && v.Note == "" && f.order == (listOrder{}) && !found.stopped {
+		if sorting.any, err = p.isShort(ctx, c.Workspace.ID, gateway.EntityCompany, where, companyPatience-time.Since(begin)); err != nil {
+			return err
+		}
+	}
+	for _, one := range companyColumns {
+		v.Columns = append(v.Columns, sorting.column(one.column, one.sortField))
+	}
+	var in []sortField
+	for _, one := range companyColumns {
+		in = append(in, one.sortField)
+	}
+	v.Order = sorting.menu(in)
+	rows := found.rows
+	if f.q != "" && before == "" { // what it names exactly comes first
 		exact, err := p.exactCompanies(c, f.q)
 		if err != nil {
 			return err
 		}
 		if len(f.where) == 0 && f.tag == "" {
-			found = append(exact, slices.DeleteFunc(found, func(x *gateway.CompanyView) bool {
+			rows = append(exact, slices.DeleteFunc(rows, func(x *gateway.CompanyView) bool {
 				return slices.ContainsFunc(exact, func(y *gateway.CompanyView) bool { return x.ID == y.ID })
 			})...)
 		}
 	}
-	for _, one := range found {
+	for _, one := range rows {
 		v.Rows = append(v.Rows, newCompanyRow(one))
 	}
-	if next > 0 {
-		v.More, v.Stopped = &more{Href: f.href(next), Label: "Older companies"}, stopped
-		if stopped {
+	if found.next != "" {
+		v.More, v.Stopped = &more{Href: f.href("before", found.next), Label: "Older companies"}, found.stopped
+		if f.order != (listOrder{}) {
+			v.More.Label = "More companies"
+		}
+		if found.stopped {
 			v.More.Label = "Search on"
 		}
-	}
-	if v.Count, err = p.Read.CountCompanies(ctx, c.Workspace.ID); err != nil {
-		return err
 	}
 	for _, one := range fields {
 		if one.Name != "tags" {
@@ -207,7 +276,36 @@ func (p *panel) companies(c *call) error {
 	if f.tag != "" {
 		v.Kept = append(v.Kept, [2]string{"tag", f.tag})
 	}
+	if f.order != (listOrder{}) {
+		v.Kept = append(v.Kept, [2]string{"sort", f.order.String()})
+	}
 	return c.render(http.StatusOK, "companies", "Companies", v)
+}
+
+// listCompanies finds a page of the list, in the order that the filter asks for.
+func (p *panel) listCompanies(ctx context.Context, w gateway.WorkspaceID, f companyFilter, sorting sorts, where []gateway.Condition, before string, patience time.Duration, short bool) (found sorted[*gateway.CompanyView], err error) {
+	if f.order == (listOrder{}) {
+		id, _ := strconv.ParseInt(before, 10, 64) // else from the start
+		var next int64
+		found.rows, next, found.stopped, err = p.findCompanies(ctx, w, where, max(id, 0), patience)
+		if next > 0 {
+			found.next = strconv.FormatInt(next, 10)
+		}
+		return found, err
+	}
+	page := func(one *gateway.CompanyPage, err error) ([]*gateway.CompanyView, gateway.SortEnd, error) {
+		if err != nil {
+			return nil, gateway.SortEnd{}, err
+		}
+		return one.Companies, one.SortEnd, nil
+	}
+	return sortList(ctx, sorting, gateway.SortQuery{
+		Where: where, By: f.order.By, Down: f.order.Down, After: parseSortPlace(before), Limit: listPage,
+	}, short || len(where) > 0, patience, func(ctx context.Context, q gateway.SortQuery, patience time.Duration) ([]*gateway.CompanyView, gateway.SortEnd, error) {
+		return page(p.Read.SortCompanies(ctx, w, q, patience))
+	}, func(ctx context.Context, q gateway.SortQuery) ([]*gateway.CompanyView, gateway.SortEnd, error) {
+		return page(p.Read.CompaniesInOrder(ctx, w, q))
+	})
 }
 
 func newCompanyRow(v *gateway.CompanyView) companyRow {
@@ -216,8 +314,8 @@ func newCompanyRow(v *gateway.CompanyView) companyRow {
 
 // findCompanies finds a page of companies. Of a search that finds few it shows what there
 // is when its time is up: next is then where it stopped.
-func (p *panel) findCompanies(ctx context.Context, w gateway.WorkspaceID, where []gateway.Condition, before int64) (found []*gateway.CompanyView, next int64, stopped bool, err error) {
-	found, down, err := p.Read.SearchCompanies(ctx, w, gateway.Query{Where: where, Before: before, Limit: listPage + 1, Brief: true}, companyPatience)
+func (p *panel) findCompanies(ctx context.Context, w gateway.WorkspaceID, where []gateway.Condition, before int64, patience time.Duration) (found []*gateway.CompanyView, next int64, stopped bool, err error) {
+	found, down, err := p.Read.SearchCompanies(ctx, w, gateway.Query{Where: where, Before: before, Limit: listPage + 1, Brief: true}, patience)
 	switch {
 	case err != nil:
 		return nil, 0, false, err

@@ -18,8 +18,7 @@ import (
 //
 // Decisions
 //
-//   - The list is newest first, and only that: it is the order in which the store can
-//     give a page of any filter without reading all contacts first.
+//   - The list is newest first unless it is asked for in another order; see panel_sort.go.
 //   - Nothing but an index may be asked for all contacts at once. A filter that no index
 //     answers goes through the list until the page is full or
 //     firstPatience is over; then what was found is shown, with a link that goes on from
@@ -54,7 +53,10 @@ type contactsPage struct {
 	Rows    []contactRow
 	More    *more
 	// Stopped says how far a search went that took too long.
-	Stopped  string
+	Stopped string
+	// Note says what the order leaves out.
+	Note     string
+	Order    orderMenu
 	Filtered bool
 	Fields   []option
 	Ops      []option
@@ -168,6 +170,7 @@ type contactFilter struct {
 	Tab     string
 	Terms   []filterTerm
 	Company gateway.CompanyID
+	Order   listOrder
 }
 
 // filterTerm compares a field with a text.
@@ -187,6 +190,7 @@ func readFilter(q url.Values) (f contactFilter) {
 	}
 	id, _ := strconv.ParseInt(q.Get("company"), 10, 64) // else of all companies
 	f.Company = gateway.CompanyID(max(id, 0))
+	f.Order = readOrder(q)
 	return f
 }
 
@@ -201,6 +205,9 @@ func (f contactFilter) values() url.Values {
 	}
 	if f.Company != 0 {
 		q.Set("company", strconv.FormatInt(int64(f.Company), 10))
+	}
+	if f.Order != (listOrder{}) {
+		q.Set("sort", f.Order.String())
 	}
 	return q
 }
@@ -357,6 +364,10 @@ func (p *panel) contacts(c *call) error {
 			return c.Redirect(http.StatusSeeOther, filter.href())
 		}
 	}
+	order, known := contactSort(filter.Order, fields)
+	if !known {
+		filter.Order = listOrder{}
+	}
 	if q.Has("company_new") { // what the form of the filter sends besides
 		return c.Redirect(http.StatusSeeOther, filter.href())
 	}
@@ -379,11 +390,16 @@ func (p *panel) contacts(c *call) error {
 	case tabVisitors:
 		where = append(where, gateway.Condition{Field: "status", Value: gateway.IntValue(gateway.StatusVisitor)})
 	}
+	if v.Count, err = p.Read.CountContacts(ctx, c.Workspace.ID); err != nil {
+		return err
+	}
+	short := v.Count <= gateway.MaxSorted
 	if filter.Company != 0 {
 		co, err := p.Read.Company(ctx, c.Workspace.ID, filter.Company)
 		if err != nil {
 			return err
 		}
+		short = short || co.EmployeesCount <= gateway.MaxSorted
 		rest := filter
 		rest.Company = 0
 		v.Chips = append(v.Chips, chip{Label: "Employees of " + companyTitle(co), Href: rest.href(), Active: true, Remove: true, Icon: "company"})
@@ -394,6 +410,45 @@ func (p *panel) contacts(c *call) error {
 		other.Tab = map[string]string{"Contacts": tabContacts, "Visitors": tabVisitors, "All": tabAll}[tab.Label]
 		v.Tabs = append(v.Tabs, chip{Label: tab.Label, Href: other.href(), Active: other.Tab == filter.Tab})
 	}
+	sorting := sorts{entity: gateway.EntityContact, now: filter.Order, href: func(o listOrder) string {
+		other := filter
+		other.Order = o
+		return other.href()
+	}}
+	if filter.Tab == tabVisitors {
+		sorting.not = []string{"email", "custom_id", "phone_number"} // which hardly any has
+	}
+	if filter.Company != 0 {
+		sorting.not = append(sorting.not, "id", "email", "custom_id", "phone_number", "last_seen")
+	}
+	begin, patience := time.Now(), firstPatience
+	if q.Has("on") {
+		patience = morePatience
+	}
+	found, err := p.sortContacts(ctx, c.Workspace.ID, filter, sorting, where, q.Get("before"), patience, short)
+	if err != nil {
+		return err
+	}
+	shown := filter // in the order that the list has
+	if found.refused {
+		v.Note = tooMany(order)
+		shown.Order, sorting.now = listOrder{}, listOrder{}
+		q.Del("before")
+		if found, err = p.searchList(ctx, c.Workspace.ID, filter.Company, where, "", max(patience-time.Since(begin), leastPatience)); err != nil {
+			return err
+		}
+	} else if filter.Order != (listOrder{}) {
+		short = found.short
+		if !short {
+			v.Note = leftOut(filter.Order)
+		}
+	}
+	sorting.any = short || found.next == "" && !q.Has("before")
+	if !sorting.any && filter.Order == (listOrder{}) && filter.Company == 0 && !found.stopped {
+		if sorting.any, err = p.isShort(ctx, c.Workspace.ID, gateway.EntityContact, where, firstPatience-time.Since(begin)); err != nil {
+			return err
+		}
+	}
 	v.Here = filter.href()
 	for name, values := range filter.values() {
 		for _, one := range values {
@@ -401,28 +456,32 @@ func (p *panel) contacts(c *call) error {
 		}
 	}
 	slices.SortStableFunc(v.State, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
-
-	found, err := p.searchList(ctx, c.Workspace.ID, filter.Company, where, q)
-	if err != nil {
-		return err
-	}
 	if found.next != "" {
-		v.More = &more{Href: filter.href("before", found.next), Label: "Older contacts"}
+		v.More = &more{Href: shown.href("before", found.next), Label: "Older contacts"}
+		if shown.Order != (listOrder{}) {
+			v.More.Label = "More contacts"
+		}
 		if found.stopped {
-			v.More = &more{Href: filter.href("before", found.next, "on", "1"), Label: "Search on"}
+			v.More = &more{Href: shown.href("before", found.next, "on", "1"), Label: "Search on"}
 			v.Stopped = "So far " + count(int64(len(found.rows)), "contact", "contacts") + " found: not all have been looked at."
 		}
 	}
 	chosen := p.chosenColumns(c, fields)
-	v.Columns = []column{{Label: "Name"}}
+	v.Columns = []column{sorting.column(column{Label: "Name"}, sortField{Name: "name"})}
+	in := []sortField{{Name: "name", Label: "Name"}}
 	for i, name := range chosen {
-		wide := i >= narrowColumns
-		if name == "company" {
-			v.Columns = append(v.Columns, column{Label: "Company", Wide: wide})
-		} else if f, ok := findField(fields, name); ok {
-			v.Columns = append(v.Columns, column{Label: f.Label, Numeric: numericField(f), Wide: wide})
+		f, _ := contactSort(listOrder{By: name}, fields)
+		field, _ := findField(fields, name)
+		v.Columns = append(v.Columns, sorting.column(column{Label: f.Label, Numeric: numericField(field), Wide: i >= narrowColumns}, f))
+		in = append(in, f)
+	}
+	for _, name := range []string{"email", "custom_id", "phone_number", "last_seen", filter.Order.By} {
+		f, ok := contactSort(listOrder{By: name}, fields)
+		if ok && name != "" && name != "id" && !slices.ContainsFunc(in, func(x sortField) bool { return x.Name == name }) {
+			in = append(in, f)
 		}
 	}
+	v.Order = sorting.menu(in)
 	v.Choices = append(v.Choices, columnChoice{"company", "Company", slices.Contains(chosen, "company")})
 	for _, f := range fields {
 		if f.Name != "name" {
@@ -447,9 +506,6 @@ func (p *panel) contacts(c *call) error {
 	for _, view := range found.rows {
 		v.Rows = append(v.Rows, listRow(view, chosen, fields))
 	}
-	if v.Count, err = p.Read.CountContacts(ctx, c.Workspace.ID); err != nil {
-		return err
-	}
 	status := http.StatusOK
 	if v.Failed() {
 		status = http.StatusUnprocessableEntity
@@ -463,18 +519,55 @@ type foundContacts struct {
 	rows    []*gateway.ContactView
 	next    string
 	stopped bool
+	short   bool // of an order: see sorted
+	refused bool
+}
+
+// contactSort is what an order of contacts goes by, and whether there is such a field.
+func contactSort(o listOrder, fields []contactField) (sortField, bool) {
+	switch o.By {
+	case "":
+		return sortField{}, o == listOrder{}
+	case "id":
+		return sortField{Name: "id", Label: "when they were added", Type: gateway.TypeNumber}, true
+	case "company":
+		return sortField{Name: "company", Label: "Company"}, true
+	case "gender", "status":
+		// Numbers that are shown as words: in the order of neither they say anything.
+		f, _ := findField(fields, o.By)
+		return sortField{Name: f.Name, Label: f.Label, Type: gateway.TypeList}, false
+	}
+	f, ok := findField(fields, o.By)
+	return sortField{Name: f.Name, Label: f.Label, Type: f.Type}, ok && sortableType(f.Type)
+}
+
+// sortContacts finds a page of the list in the order that the filter asks for.
+func (p *panel) sortContacts(ctx context.Context, w gateway.WorkspaceID, filter contactFilter, sorting sorts, where []gateway.Condition, before string, patience time.Duration, short bool) (foundContacts, error) {
+	if filter.Order == (listOrder{}) {
+		return p.searchList(ctx, w, filter.Company, where, before, patience)
+	}
+	page := func(one *gateway.ContactPage, err error) ([]*gateway.ContactView, gateway.SortEnd, error) {
+		if err != nil {
+			return nil, gateway.SortEnd{}, err
+		}
+		return one.Contacts, one.SortEnd, nil
+	}
+	f, err := sortList(ctx, sorting, gateway.SortQuery{
+		Where: where, Company: filter.Company, By: filter.Order.By, Down: filter.Order.Down, After: parseSortPlace(before), Limit: listPage,
+	}, short || len(filter.Terms) > 0, patience, func(ctx context.Context, q gateway.SortQuery, patience time.Duration) ([]*gateway.ContactView, gateway.SortEnd, error) {
+		return page(p.Read.SortContacts(ctx, w, q, patience))
+	}, func(ctx context.Context, q gateway.SortQuery) ([]*gateway.ContactView, gateway.SortEnd, error) {
+		return page(p.Read.ContactsInOrder(ctx, w, q))
+	})
+	return foundContacts(f), err
 }
 
 // searchList finds a page of the list: of a company's employees, or of all contacts.
-func (p *panel) searchList(ctx context.Context, w gateway.WorkspaceID, company gateway.CompanyID, where []gateway.Condition, q url.Values) (foundContacts, error) {
-	patience := firstPatience
-	if q.Has("on") {
-		patience = morePatience
-	}
+func (p *panel) searchList(ctx context.Context, w gateway.WorkspaceID, company gateway.CompanyID, where []gateway.Condition, place string, patience time.Duration) (foundContacts, error) {
 	if company != 0 {
-		return p.searchEmployees(ctx, w, company, where, q.Get("before"), patience)
+		return p.searchEmployees(ctx, w, company, where, place, patience)
 	}
-	before, _ := strconv.ParseInt(q.Get("before"), 10, 64) // else from the start
+	before, _ := strconv.ParseInt(place, 10, 64) // else from the start
 	rows, down, err := p.findContacts(ctx, w, where, max(before, 0), listPage+1, patience)
 	f := foundContacts{rows: rows}
 	switch {

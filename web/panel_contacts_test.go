@@ -290,7 +290,7 @@ func TestContactsList(t *testing.T) {
 		}
 		// Columns are the agent's own.
 		editor.mustPost("/panel/contacts/columns", "column", "seats", "column", "nothing", "back", "/panel/contacts?tab=all")
-		editor.wants("/panel/contacts", `<th scope="col" class="num">seats</th>`, `!>E-mail</th>`)
+		editor.wants("/panel/contacts", `<th scope="col" class="num"><a href="/panel/contacts?sort=-seats">seats</a></th>`, `!>E-mail</a></th>`)
 
 		// Selected ones.
 		ids := regexp.MustCompile(`name="id" value="(\d+)"`).FindAllStringSubmatch(editor.page("/panel/contacts"), -1)

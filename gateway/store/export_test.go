@@ -119,3 +119,10 @@ func ForgetNames(tx gateway.Tx) error {
 	}
 	return nil
 }
+
+// BoundOrders sets how many entries of an index one call and one statement pass by.
+func BoundOrders(s *Store, passed, fence int) {
+	search := *s.reader.spans
+	search.orders = orderBounds{passed, fence}
+	s.reader.spans = &search
+}

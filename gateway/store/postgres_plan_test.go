@@ -266,6 +266,38 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 			one("among some by "+where.Field, err)
 		}
 	}
+	for _, by := range []string{"id", "email", "custom_id", "phone_number"} {
+		for _, down := range []bool{true, false} {
+			q := gateway.SortQuery{By: by, Down: down, Limit: 20}
+			if by == "id" {
+				q.After.ID = 1000 // those who became part of others are all the newest here
+			}
+			for range 2 {
+				page, err := s.ContactsInOrder(ctx, w, q)
+				one("contacts by "+by, err)
+				if round > 0 && len(page.Contacts) != 20 {
+					t.Fatalf("%d contacts by %s", len(page.Contacts), by)
+				}
+				q.After = page.Next
+			}
+		}
+	}
+	for _, q := range []gateway.SortQuery{{By: "name", Limit: 20}, {By: "name", Down: true, After: gateway.SortPlace{Key: "same name", ID: 900}, Limit: 20}, {By: "id", Limit: 20}} {
+		page, err := s.CompaniesInOrder(ctx, w, q)
+		one("companies in order", err)
+		if round > 0 && len(page.Companies) != 20 {
+			t.Fatalf("%d companies in order", len(page.Companies))
+		}
+	}
+	tagged := []gateway.Condition{{Field: "tags", Value: gateway.TextValue("t7")}}
+	for _, by := range []string{"plan", "company", "page_views", "last_seen"} {
+		_, err = s.SortContacts(ctx, w, gateway.SortQuery{Where: tagged, By: by, Limit: 20}, time.Hour)
+		one("sort by "+by, err)
+	}
+	_, err = s.SortCompanies(ctx, w, gateway.SortQuery{Where: tagged, By: "employees", Limit: 20}, time.Hour)
+	one("sort companies", err)
+	_, err = s.CountFound(ctx, w, gateway.EntityContact, tagged, 20, time.Hour)
+	one("count", err)
 	for _, where := range []gateway.Condition{{Field: "custom_id", Value: gateway.TextValue("c8")}, {Field: "id", Value: gateway.IntValue(17)}, {Field: "id", Op: gateway.OpGreater, Value: gateway.IntValue(0)},
 		{Field: "tags", Value: gateway.TextValue("all")}, {Field: "tags", Value: gateway.TextValue("t8")}} {
 		_, err = s.FindCompanies(ctx, w, gateway.Query{Limit: 20, Where: []gateway.Condition{where}})

@@ -184,11 +184,15 @@ type spanSearch struct {
 	// listed is what finds contacts that are not merged away in the order of their ids.
 	listed string
 	names  nameBounds
+	// oneTree says that the identifiers of all workspaces and kinds are one index, by
+	// value.
+	oneTree bool
+	orders  orderBounds
 }
 
 var (
 	sqliteSpans = spanSearch{
-		spanBounds: defaultSpanBounds,
+		spanBounds: defaultSpanBounds, orders: defaultOrderBounds,
 		viewed: `SELECT count(*), coalesce(group_concat(contact_id), '')
 			FROM (SELECT contact_id FROM page_views WHERE workspace_id = $1 AND at >= $2 AND at <= $3 ORDER BY at LIMIT $4) AS h1`,
 		created: `SELECT count(*), coalesce(group_concat(id), '')
@@ -200,10 +204,11 @@ var (
 		account: &sqliteAccounts,
 		listed:  sqliteListed,
 		names:   defaultNameBounds,
+		oneTree: true,
 	}
 	// Ranges of blocks can be read by a bitmap only, which plannerSettings rule out.
 	postgresSpans = spanSearch{
-		spanBounds: defaultSpanBounds,
+		spanBounds: defaultSpanBounds, orders: defaultOrderBounds,
 		viewed: `SELECT count(*), coalesce(string_agg(contact_id::text, ','), '')
 			FROM (SELECT contact_id FROM page_views WHERE workspace_id + 0 = $1 AND at + 0 >= $2 AND at + 0 <= $3 LIMIT $4) AS h1`,
 		created: `SELECT count(*), coalesce(string_agg(id::text, ','), '')

@@ -68,6 +68,7 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"find in pages", testFindPages},
 		{"find as a model does", testFindProperty},
 		{"find by gender and status", testChoices},
+		{"orders", testOrders},
 		{"find by activity", func(t *testing.T, b *bundle) { testFindActivity(t, b) }},
 		{"attribute definitions", testDefs},
 		{"messages", testMessages},
