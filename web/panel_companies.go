@@ -190,6 +190,7 @@ func (p *panel) companies(c *call) error {
 	if !known {
 		f.order = listOrder{}
 	}
+	asked := f.order // which a filter more may make possible
 	v := companiesPage{form: &form{}, Query: f.q}
 	if c.QueryParam("field") != "" {
 		return c.Redirect(http.StatusSeeOther, f.href()) // the filter's form: to the address that can be kept
@@ -276,8 +277,8 @@ func (p *panel) companies(c *call) error {
 	if f.tag != "" {
 		v.Kept = append(v.Kept, [2]string{"tag", f.tag})
 	}
-	if f.order != (listOrder{}) {
-		v.Kept = append(v.Kept, [2]string{"sort", f.order.String()})
+	if asked != (listOrder{}) {
+		v.Kept = append(v.Kept, [2]string{"sort", asked.String()})
 	}
 	return c.render(http.StatusOK, "companies", "Companies", v)
 }

@@ -1,8 +1,10 @@
 package web_test
 
 import (
+	"context"
 	"fmt"
 	"html"
+	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -10,7 +12,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labstack/echo/v4"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
 	"civgate/gateway"
+	"civgate/web"
 )
 
 var (
@@ -77,12 +84,52 @@ func (s *stack) crowd(n int) {
 	}
 }
 
+// paced is a reader that looks for as long as it says, however fast the machine is.
+type paced struct {
+	gateway.Reader
+	patience time.Duration
+}
+
+func (p paced) SearchContacts(ctx context.Context, w gateway.WorkspaceID, q gateway.Query, _ time.Duration) ([]*gateway.ContactView, gateway.ContactID, error) {
+	return p.Reader.SearchContacts(ctx, w, q, p.patience)
+}
+
+func (p paced) SearchCompanies(ctx context.Context, w gateway.WorkspaceID, q gateway.Query, _ time.Duration) ([]*gateway.CompanyView, gateway.CompanyID, error) {
+	return p.Reader.SearchCompanies(ctx, w, q, p.patience)
+}
+
+func (p paced) SortContacts(ctx context.Context, w gateway.WorkspaceID, q gateway.SortQuery, _ time.Duration) (*gateway.ContactPage, error) {
+	return p.Reader.SortContacts(ctx, w, q, p.patience)
+}
+
+func (p paced) SortCompanies(ctx context.Context, w gateway.WorkspaceID, q gateway.SortQuery, _ time.Duration) (*gateway.CompanyPage, error) {
+	return p.Reader.SortCompanies(ctx, w, q, p.patience)
+}
+
+func (p paced) CountFound(ctx context.Context, w gateway.WorkspaceID, entity gateway.Entity, where []gateway.Condition, limit int, _ time.Duration) (int, error) {
+	return p.Reader.CountFound(ctx, w, entity, where, limit, p.patience)
+}
+
+// paced is as, of a panel with a paced reader.
+func (s *stack) paced(role gateway.Role, patience time.Duration) *client {
+	s.t.Helper()
+	e := echo.New()
+	e.IPExtractor = echo.ExtractIPDirect()
+	web.MountPanel(e, web.Panel{Read: paced{s.gateway.Read(), patience}, Gateway: s.gateway, Log: zaptest.NewLogger(s.t, zaptest.Level(zap.WarnLevel))})
+	server := httptest.NewServer(e)
+	s.t.Cleanup(server.Close)
+	c := s.nobody()
+	c.base = server.URL
+	s.agent(string(role)+"@acme.test", role)
+	return c.signIn(string(role) + "@acme.test")
+}
+
 // TestListOrders sorts lists that are short by any column, and those that are not by what
 // an index gives.
 func TestListOrders(t *testing.T) {
 	t.Parallel()
 	onBothDatabases(t, func(t *testing.T, s *stack) {
-		viewer := s.as(gateway.RoleViewer)
+		viewer, hasty := s.paced(gateway.RoleViewer, time.Hour), s.paced(gateway.RoleEditor, 0)
 		for i, name := range []string{"bea", "Ada", "Zoë", "ada", "cleo & co"} {
 			p := gateway.ContactPatch{CustomID: new(fmt.Sprint("c", i)), Attributes: append(named(name), value("score", gateway.IntValue(int64(i*7%5))))}
 			if i != 2 {
@@ -156,6 +203,15 @@ func TestListOrders(t *testing.T) {
 		}
 		if href, _ := viewer.head("/panel/contacts?f=score%3Agt%3A1", "Name"); href == "" {
 			t.Error("a short list can't be sorted by name")
+		}
+		// Few enough, among more than are looked at in no time.
+		for _, path := range []string{"/panel/contacts?sort=name&f=custom_id%3Ahas%3Ac00", "/panel/companies?sort=-employees&q=n00"} {
+			viewer.wants(path, " aria-sort=", "!too many", "More co")
+			hasty.wants(path, "too many to be sorted by", "Newest first", "!aria-sort", `name="sort" value=`)
+			more := moreRows.FindStringSubmatch(hasty.page(path))
+			if more == nil || !strings.Contains(more[1], "Ac00") && !strings.Contains(more[1], "q=n00") || strings.Contains(more[1], "sort=") {
+				t.Errorf("%s goes on at %q", path, more)
+			}
 		}
 		companies := viewer.labels("/panel/companies?sort=name")
 		if len(companies) != n+5 || !slices.IsSortedFunc(companies, func(a, b string) int { return strings.Compare(strings.ToLower(a), strings.ToLower(b)) }) {
