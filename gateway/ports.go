@@ -387,6 +387,9 @@ type Reader interface {
 	// SortContacts are to contacts.
 	CompaniesInOrder(ctx context.Context, w WorkspaceID, q SortQuery) (*CompanyPage, error)
 	SortCompanies(ctx context.Context, w WorkspaceID, q SortQuery, patience time.Duration) (*CompanyPage, error)
+	// LastActive is when the people of companies were last active: the MaxLastActive
+	// employees of each who came last. Companies without employees are not in it.
+	LastActive(ctx context.Context, w WorkspaceID, companies []CompanyID) (map[CompanyID]LastActive, error)
 	// Members lists the memberships of a company, the newest Since first, then the
 	// highest contact id; the current ones, or those that have ended.
 	Members(ctx context.Context, w WorkspaceID, id CompanyID, q MemberQuery) ([]MemberView, error)
@@ -480,6 +483,17 @@ type CompanyView struct {
 	Company
 	EmployeesCount int64
 	Employees      []ContactID // the newest MaxEmployees, newest first
+}
+
+// MaxLastActive is of how many employees of a company a list of companies tells when they
+// were last active.
+const MaxLastActive = 10
+
+// LastActive is when employees of a company, or contacts who became part of them, last
+// viewed a page or had an event.
+type LastActive struct {
+	At        time.Time // zero: they never did
+	Employees int       // of so many, MaxLastActive at most
 }
 
 // HistoryQuery asks for a page of what a contact did: by At and then by ID, the

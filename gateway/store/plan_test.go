@@ -238,6 +238,10 @@ func TestNoScans(t *testing.T) {
 			_, err := r.SortCompanies(ctx, w, gateway.SortQuery{By: "employees", Limit: rows}, time.Hour)
 			return err
 		},
+		"LastActive": func() error {
+			_, err := r.LastActive(ctx, w, []gateway.CompanyID{1, 2, 3})
+			return err
+		},
 		"CountFound": func() error {
 			_, err := r.CountFound(ctx, w, gateway.EntityContact, nil, rows, time.Hour)
 			return err

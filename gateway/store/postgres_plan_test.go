@@ -294,6 +294,14 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 		_, err = s.SortContacts(ctx, w, gateway.SortQuery{Where: tagged, By: by, Limit: 20}, time.Hour)
 		one("sort by "+by, err)
 	}
+	page, err := s.CompaniesInOrder(ctx, w, gateway.SortQuery{By: "id", Limit: 50})
+	one("companies by id", err)
+	var companies []gateway.CompanyID
+	for _, v := range page.Companies {
+		companies = append(companies, v.ID)
+	}
+	_, err = s.LastActive(ctx, w, companies)
+	one("last active", err)
 	_, err = s.SortCompanies(ctx, w, gateway.SortQuery{Where: tagged, By: "employees", Limit: 20}, time.Hour)
 	one("sort companies", err)
 	_, err = s.CountFound(ctx, w, gateway.EntityContact, tagged, 20, time.Hour)

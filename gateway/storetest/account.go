@@ -195,3 +195,56 @@ func testBriefCompanies(t *testing.T, b *bundle) {
 		}
 	}
 }
+
+// testLastActive: the latest page view or event of the newest employees counts, and of who
+// became part of them; that of who has left, or of another workspace, does not.
+func testLastActive(t *testing.T, b *bundle) {
+	c := &gateway.Changes{}
+	company := func(name string) gateway.CompanyID {
+		x := b.newCompany(name, name)
+		c.NewCompanies = append(c.NewCompanies, x)
+		return x.ID
+	}
+	// Contacts join a company at one time, and view a page at another (0: never).
+	join := func(to gateway.CompanyID, since, viewed int) *gateway.Contact {
+		x := b.newContact("")
+		c.NewContacts = append(c.NewContacts, x)
+		if to != 0 {
+			c.NewMemberships = append(c.NewMemberships, gateway.Membership{WorkspaceID: b.w, ContactID: x.ID, CompanyID: to, Source: gateway.SourceAPI, Since: at(since)})
+		}
+		if viewed > 0 {
+			c.PageViews = append(c.PageViews, b.view(x, viewed, "/"), b.view(x, 1, "/"))
+		}
+		return x
+	}
+	nobody, asleep, two, merged, left, large := company("nobody"), company("asleep"), company("two"), company("merged"), company("left"), company("large")
+	join(asleep, 1, 0)
+	join(two, 1, 40)
+	happened := join(two, 2, 30)
+	c.Events = append(c.Events, gateway.Event{ContactID: happened.ID, At: at(50), Kind: gateway.EventCustom, Name: "e"}, gateway.Event{ContactID: happened.ID, At: at(5), Kind: gateway.EventCustom, Name: "e"})
+	survivor := join(merged, 1, 10)
+	part := join(0, 0, 60)
+	part.MergedInto = survivor.ID
+	join(left, 1, 20)
+	gone := join(left, 1, 70)
+	c.NewMemberships[len(c.NewMemberships)-1].Until = at(80)
+	c.NewMemberships = append(c.NewMemberships, gateway.Membership{WorkspaceID: b.w, ContactID: gone.ID, CompanyID: two, Source: gateway.SourceAPI, Since: at(1)})
+	for i := range gateway.MaxLastActive + 2 {
+		join(large, 100-i, 20+i)
+	}
+	b.save(c)
+	others := &bundle{Store: b.Store, t: t, ctx: b.ctx, w: b.workspace("Others")}
+	stranger := others.newCompany("s", "Strangers")
+	others.save(&gateway.Changes{NewCompanies: []*gateway.Company{stranger}})
+
+	got := must[map[gateway.CompanyID]gateway.LastActive](t)(b.LastActive(b.ctx, b.w, []gateway.CompanyID{two, nobody, asleep, merged, left, large, large, stranger.ID, 1 << 40}))
+	equal(t, "last active", got, map[gateway.CompanyID]gateway.LastActive{
+		asleep: {Employees: 1},
+		two:    {At: at(70), Employees: 3},
+		merged: {At: at(60), Employees: 1},
+		left:   {At: at(20), Employees: 1},
+		large:  {At: at(20 + gateway.MaxLastActive - 1), Employees: gateway.MaxLastActive},
+	})
+	equal(t, "last active of none", len(must[map[gateway.CompanyID]gateway.LastActive](t)(b.LastActive(b.ctx, b.w, nil))), 0)
+	equal(t, "of another workspace", len(must[map[gateway.CompanyID]gateway.LastActive](t)(b.LastActive(b.ctx, others.w, []gateway.CompanyID{two, merged}))), 0)
+}

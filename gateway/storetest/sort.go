@@ -19,7 +19,7 @@ func Orders(t *testing.T, s gateway.Store) {
 	t.Helper()
 	b := &bundle{Store: s, t: t, ctx: t.Context()}
 	b.w = b.workspace("Test")
-	testOrders(t, b)
+	orders(t, b, 50)
 }
 
 // sortable is a value of somebody in an order; nil is none.
@@ -180,13 +180,17 @@ func (p *people) more(n int) {
 	p.b.save(c)
 }
 
-func testOrders(t *testing.T, b *bundle) {
+func testOrders(t *testing.T, b *bundle) { orders(t, b, 150) }
+
+// orders lists n contacts and companies, with half as many in another workspace, and more
+// that come while it lists them.
+func orders(t *testing.T, b *bundle, n int) {
 	r := rand.New(rand.NewPCG(3, 9))
 	p := &people{b: b, r: r}
 	strangers := &people{b: &bundle{Store: b.Store, t: t, ctx: b.ctx, w: b.workspace("Strangers")}, r: r}
-	strangers.more(60)
-	p.more(150)
-	strangers.more(20)
+	strangers.more(n / 3)
+	p.more(n)
+	strangers.more(n / 6)
 
 	where := []gateway.Condition{{Field: "email", Op: gateway.OpContains, Value: gateway.TextValue("a")}}
 	for by, of := range contactOrders {

@@ -125,6 +125,7 @@ func Run(t *testing.T, open func(t *testing.T) gateway.Store) {
 		{"what the people of a company did", testAccount},
 		{"contacts by the start of their e-mail", testEmailPrefix},
 		{"companies without employees", testBriefCompanies},
+		{"last active", testLastActive},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
