@@ -31,6 +31,9 @@ type companiesPage struct {
 	Note       string
 	Order      orderMenu
 	More       *more
+	// Changed has the last column say when the companies were changed, not when their people
+	// were active.
+	Changed bool
 }
 
 type companyRow struct {
@@ -39,6 +42,10 @@ type companyRow struct {
 	Label   string
 	Domains []string
 	Tags    []string
+	// Active is when one of its people was last active: of the newest of them if there are
+	// Others.
+	Active gateway.LastActive
+	Others bool
 }
 
 // companyFilter is what the address of the list says.
@@ -157,8 +164,11 @@ var companyColumns = []struct {
 	{column{Label: "Domains", Wide: true}, sortField{Type: gateway.TypeList}},
 	{column{Label: "Employees", Numeric: true}, sortField{Name: "employees", Label: "Employees", Type: gateway.TypeNumber}},
 	{column{Label: "Tags", Wide: true}, sortField{Type: gateway.TypeList}},
-	{column{Label: "Last change", Numeric: true}, sortField{Name: "updated_at", Label: "Last change", Type: gateway.TypeDatetime}},
+	{column{Label: "Last activity", Numeric: true}, sortField{Type: gateway.TypeList}},
 }
+
+// companyChange takes the place of the last column in a list that is sorted by it.
+var companyChange = sortField{Name: "updated_at", Label: "Last change", Type: gateway.TypeDatetime}
 
 // companySort is what an order of companies goes by, and whether they can be sorted by it
 // at all: by a column, or when they were added.
@@ -171,13 +181,12 @@ func companySort(o listOrder) (sortField, bool) {
 			return one.sortField, true
 		}
 	}
-	return sortField{}, false
+	return companyChange, o.By == companyChange.Name
 }
 
 // companies lists companies, the newest first unless it is asked for in another order.
-// When its people were last active would take a look at each one's history, which a
-// company of 200,000 employees has no time for: the list shows when the company itself was
-// changed, and the profile what its people did last.
+// When all its people were last active would take a look at each one's history, which a
+// company of 200,000 employees has no time for: the list asks those who came last.
 func (p *panel) companies(c *call) error {
 	ctx := c.Request().Context()
 	before := c.QueryParam("before")
@@ -224,14 +233,15 @@ func (p *panel) companies(c *call) error {
 			return err
 		}
 	}
-	for _, one := range companyColumns {
+	v.Changed = f.order.By == companyChange.Name
+	var in []sortField
+	for i, one := range companyColumns {
+		if in = append(in, one.sortField); v.Changed && i == len(companyColumns)-1 {
+			one.column.Label, one.sortField = companyChange.Label, companyChange
+		}
 		v.Columns = append(v.Columns, sorting.column(one.column, one.sortField))
 	}
-	var in []sortField
-	for _, one := range companyColumns {
-		in = append(in, one.sortField)
-	}
-	v.Order = sorting.menu(in)
+	v.Order = sorting.menu(append(in, companyChange))
 	rows := found.rows
 	if f.q != "" && before == "" { // what it names exactly comes first
 		exact, err := p.exactCompanies(c, f.q)
@@ -244,8 +254,15 @@ func (p *panel) companies(c *call) error {
 			})...)
 		}
 	}
+	active, err := p.lastActive(ctx, c.Workspace.ID, rows)
+	if err != nil {
+		return err
+	}
 	for _, one := range rows {
-		v.Rows = append(v.Rows, newCompanyRow(one))
+		row := newCompanyRow(one)
+		row.Active = active[one.ID]
+		row.Others = one.EmployeesCount > int64(row.Active.Employees)
+		v.Rows = append(v.Rows, row)
 	}
 	if found.next != "" {
 		v.More, v.Stopped = &more{Href: f.href("before", found.next), Label: "Older companies"}, found.stopped
@@ -307,6 +324,15 @@ func (p *panel) listCompanies(ctx context.Context, w gateway.WorkspaceID, f comp
 	}, func(ctx context.Context, q gateway.SortQuery) ([]*gateway.CompanyView, gateway.SortEnd, error) {
 		return page(p.Read.CompaniesInOrder(ctx, w, q))
 	})
+}
+
+// lastActive is when the people of the companies of a page were last active.
+func (p *panel) lastActive(ctx context.Context, w gateway.WorkspaceID, rows []*gateway.CompanyView) (map[gateway.CompanyID]gateway.LastActive, error) {
+	ids := make([]gateway.CompanyID, len(rows))
+	for i, one := range rows {
+		ids[i] = one.ID
+	}
+	return p.Read.LastActive(ctx, w, ids)
 }
 
 func newCompanyRow(v *gateway.CompanyView) companyRow {

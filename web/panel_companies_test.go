@@ -272,6 +272,45 @@ func TestCompaniesList(t *testing.T) {
 	}
 }
 
+// TestCompaniesLastActive: the list says when the newest employees were last active, and that
+// there are others; sorted by when companies were changed, it says that instead.
+func TestCompaniesLastActive(t *testing.T) {
+	t.Parallel()
+	onBothDatabases(t, func(t *testing.T, s *stack) {
+		viewer := s.as(gateway.RoleViewer)
+		for name, n := range map[string]int{"Empty": 0, "Small": 2, "Asleep": 1, "Large": gateway.MaxLastActive + 1, "Crowd": gateway.MaxLastActive + 1} {
+			co := s.newCompany(gateway.CompanyPatch{Name: &name})
+			for i := range n {
+				id, _ := s.newContact(gateway.ContactPatch{CustomID: new(fmt.Sprint(name, i))})
+				s.byToken(func(e *gateway.Editor) error { return e.AddMember(co, id) })
+				if i > 0 && name != "Crowd" {
+					if err := s.store.Update(t.Context(), func(tx gateway.Tx) error {
+						return tx.Save(s.workspace, &gateway.Changes{PageViews: []gateway.PageView{{ContactID: id, At: time.Now().Add(-time.Duration(i+1)*time.Hour - time.Minute), Path: "/"}}})
+					}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		cell := func(path, name string) string {
+			body := viewer.page(path)
+			_, row, _ := strings.Cut(body, "<bdi>"+name+"</bdi>")
+			row, _, _ = strings.Cut(row, "</tr>")
+			return row[max(0, strings.LastIndex(row, "<td")):]
+		}
+		for name, want := range map[string]string{"Empty": `title="none">–`, "Asleep": `title="none">–`, "Small": ">2 h ago</time></td>", "Large": `>2 h ago</time> <span class="later" title="of the 10 employees who came last">or later`, "Crowd": `title="none of the 10 employees who came last">–`} {
+			if got := cell("/panel/companies", name); !strings.Contains(got, want) {
+				t.Errorf("%s was last active: %s, want %s", name, got, want)
+			}
+			if got := cell("/panel/companies?sort=-updated_at", name); !strings.Contains(got, "<time ") || strings.Contains(got, "or later") {
+				t.Errorf("%s was changed %s", name, got)
+			}
+		}
+		viewer.wants("/panel/companies", ">Last activity</th>", "!aria-sort", "Last change, latest first", `href="/panel/companies?sort=-updated_at"`)
+		viewer.wants("/panel/companies?sort=-updated_at", "!Last activity", `aria-sort="descending"><a href="/panel/companies?sort=updated_at">Last change<`)
+	})
+}
+
 // TestCompanyTimeline shows what the people of a company did, former ones too.
 func TestCompanyTimeline(t *testing.T) {
 	t.Parallel()
@@ -350,7 +389,7 @@ func TestCompaniesInBrowser(t *testing.T) {
 	})
 	acme := s.company("Acme Manufacturing", map[string]gateway.Value{"tags": gateway.ListValue("vip", "renewal"), "domains": gateway.ListValue("acme.com", "acme.co.uk"), "city": gateway.TextValue("Poznań"), "size": gateway.TextValue("51-200"), "plan": gateway.TextValue("pro")})
 	var crew []gateway.ContactID
-	for i := range 9 {
+	for i := range 13 {
 		crew = append(crew, s.person([]string{"Ada Lovelace", "Alan Turing", "Barbara Liskov"}[i%3], fmt.Sprintf("p%d@acme.com", i)))
 	}
 	s.edit(func(e *gateway.Editor) error {
