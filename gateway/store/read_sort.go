@@ -755,8 +755,8 @@ func (s *sorter) page(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, pa
 	return page, end, nil
 }
 
-// employees finds the employees of a company who meet the conditions; down is not 0 if the
-// time was over before all had been looked at.
+// employees finds the employees of a company who meet the conditions, up to one more than
+// are sorted, of up to maxRows; down is not 0 if not all have been looked at.
 func (s *sorter) employees(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, until time.Time) (met []int64, down int64, err error) {
 	var all []int64
 	err = query(ctx, tx, func(rows *sql.Rows) error {
@@ -765,11 +765,11 @@ func (s *sorter) employees(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceI
 		all = append(all, id)
 		return err
 	}, `SELECT contact_id FROM memberships WHERE workspace_id = $1 AND company_id = $2 AND until = 0
-		ORDER BY since DESC, contact_id DESC LIMIT $3`, int64(w), int64(s.q.Company), gateway.MaxSorted+1)
-	if err != nil || len(all) > gateway.MaxSorted {
-		return all, 0, err
+		ORDER BY since DESC, contact_id DESC LIMIT $3`, int64(w), int64(s.q.Company), maxRows+1)
+	if err != nil || len(all) > maxRows {
+		return nil, math.MaxInt64, err
 	}
-	return s.f.among(ctx, tx, w, all, math.MaxInt64, len(all), until)
+	return s.f.among(ctx, tx, w, all, math.MaxInt64, gateway.MaxSorted+1, until)
 }
 
 // sortedContacts reads the views of a page.

@@ -121,4 +121,16 @@ func testSortPatience(t *testing.T, s *store.Store) {
 	if _, err := s.SortCompanies(t.Context(), w, gateway.SortQuery{By: "employees", Limit: 7}, 0); err != nil {
 		t.Errorf("one company: %v", err)
 	}
+
+	// Of a company that is too large those can be sorted whom a filter leaves.
+	w = workspace(t, s)
+	company, _ = fillCompany(t, s, w, gateway.MaxSorted+1)
+	q := gateway.SortQuery{By: "score", Company: company, Limit: 7}
+	if page, err := s.SortContacts(t.Context(), w, q, time.Hour); gateway.CodeOf(err) != gateway.CodeTooLarge {
+		t.Errorf("a large company: %v, %v", page, err)
+	}
+	q.Where = []gateway.Condition{{Field: "plan", Value: gateway.TextValue("pro")}}
+	if page, err := s.SortContacts(t.Context(), w, q, time.Hour); err != nil || len(page.Contacts) != 7 {
+		t.Errorf("half of a large company: %v, %v", page, err)
+	}
 }
