@@ -65,12 +65,17 @@ func (e *Editor) AddToken(name string, scope Scope) (token string, k APIKey, err
 	if name, err = keyName(name); err != nil {
 		return "", k, err
 	}
-	var b [32]byte
-	rand.Read(b[:]) // never fails (crypto/rand)
-	token = hex.EncodeToString(b[:])
+	token = NewSecret()
 	sum := sha256.Sum256([]byte(token))
 	k = APIKey{WorkspaceID: e.set.w, Kind: KeyREST, Secret: hex.EncodeToString(sum[:]), Name: name, Scope: scope, CreatedAt: e.at}
 	return token, k, e.addKey(k)
+}
+
+// NewSecret makes a secret that nobody guesses: 32 random bytes in hex.
+func NewSecret() string {
+	var b [32]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
 }
 
 // AddWidgetKey makes another key for the snippet: older ones stay good until they are

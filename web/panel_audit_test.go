@@ -112,6 +112,11 @@ func TestAuditInBrowser(t *testing.T) {
 	auditStory(t, s)
 	b := s.as(gateway.RoleOwner).tab("/panel/settings/audit")
 	b.everyLook("audit")
+	b.size(390, 800)
+	if over := eval[float64](b, `(() => { const box = document.querySelector('.table-box'); return box.scrollWidth - box.clientWidth; })()`); over > 0 {
+		t.Errorf("the log scrolls sideways at 390: by %v", over)
+	}
+	b.size(1280, 800)
 	b.choose("#f-action", "company.add")
 	b.until(`location.search.includes('action=company.add') && document.querySelectorAll('tbody tr').length === 2`)
 	b.choose("#f-by", "editor@acme.test")

@@ -650,27 +650,24 @@ func parsePlace(text string) (at time.Time, id int64, ok bool) {
 	return time.UnixMicro(micros).UTC(), id, true
 }
 
-// sessionColumns are the columns that an agent has chosen, with commas between.
-const sessionColumns = "contact_columns"
-
 var usualColumns = []string{"email", "company", "tags", "last_seen"}
 
 // chosenColumns are the columns behind the name.
 func (p *panel) chosenColumns(c *call, fields []contactField) []string {
-	text := p.sessions.GetString(c.Request().Context(), sessionColumns)
-	if text == "" {
+	names, ok := c.columns()
+	if !ok {
 		return usualColumns
 	}
 	var chosen []string
-	for name := range strings.SplitSeq(text, ",") {
-		if _, ok := findField(fields, name); ok || name == "company" {
+	for _, name := range names {
+		if _, ok := findField(fields, name); (ok || name == "company") && !slices.Contains(chosen, name) {
 			chosen = append(chosen, name)
 		}
 	}
 	return chosen
 }
 
-// postColumns keeps the columns that an agent chooses for themselves.
+// postColumns has the browser keep the columns that an agent chooses.
 func (p *panel) postColumns(c *call) error {
 	f, err := c.form()
 	if err != nil {
@@ -680,22 +677,18 @@ func (p *panel) postColumns(c *call) error {
 	if err != nil {
 		return err
 	}
-	var chosen []string
+	chosen := []string{}
 	for _, name := range f.Values["column"] {
 		if _, ok := findField(fields, name); (ok || name == "company") && len(chosen) < maxColumns && !slices.Contains(chosen, name) {
 			chosen = append(chosen, name)
 		}
 	}
-	if len(f.Values["column"]) > maxColumns {
-		c.toast("The first " + strconv.Itoa(maxColumns) + " columns are shown: that is as many as fit.")
-	}
-	text := strings.Join(chosen, ",")
 	if f.Values.Has("usual") {
-		text = ""
-	} else if text == "" {
-		text = "-" // none
+		chosen = nil
 	}
-	p.sessions.Put(c.Request().Context(), sessionColumns, text)
+	if kept := c.rememberColumns(chosen); kept < len(chosen) || len(f.Values["column"]) > maxColumns {
+		c.toast("The first " + strconv.Itoa(kept) + " columns are shown: that is as many as fit.")
+	}
 	return c.redirect(nextPage(f.Get("back")))
 }
 

@@ -291,6 +291,13 @@ func TestContactsList(t *testing.T) {
 		// Columns are the agent's own.
 		editor.mustPost("/panel/contacts/columns", "column", "seats", "column", "nothing", "back", "/panel/contacts?tab=all")
 		editor.wants("/panel/contacts", `<th scope="col" class="num"><a href="/panel/contacts?sort=-seats">seats</a></th>`, `!>E-mail</a></th>`)
+		editor.mustPost("/panel/sign-out")
+		editor.signIn(editor.email)
+		editor.wants("/panel/contacts", `<th scope="col" class="num"><a href="/panel/contacts?sort=-seats">seats</a></th>`, `!>E-mail</a></th>`)
+		editor.mustPost("/panel/contacts/columns", "back", "/panel/contacts")
+		editor.wants("/panel/contacts", `!>seats</a></th>`, `!>E-mail</a></th>`)
+		editor.mustPost("/panel/contacts/columns", "usual", "1", "column", "seats", "back", "/panel/contacts")
+		editor.wants("/panel/contacts", `!>seats</a></th>`, `>E-mail</a></th>`)
 
 		// Selected ones.
 		ids := regexp.MustCompile(`name="id" value="(\d+)"`).FindAllStringSubmatch(editor.page("/panel/contacts"), -1)

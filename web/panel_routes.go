@@ -95,6 +95,7 @@ func (p *panel) routes() []route {
 		{post, "/settings/tags/:id/delete", gateway.RoleEditor, p.postTagDelete, stream},
 		{get, "/settings/privacy", viewer, p.settingsPrivacy, 0},
 		{post, "/settings/privacy/identity", owner, p.postIdentity, 0},
+		{post, "/settings/privacy/secret", owner, p.postSecret, 0},
 		{post, "/settings/privacy/origins", owner, p.postOrigins, 0},
 		{post, "/settings/privacy/excluded", owner, p.postExcluded, 0},
 		{post, "/settings/privacy/retention", owner, p.postRetention, 0},

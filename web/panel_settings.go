@@ -251,13 +251,26 @@ type privacyPage struct {
 	Origins  string
 	Excluded string
 	IP       string // from where who looks comes
+	// Secret is the identity secret that was just made: it is shown this once.
+	Secret  string
+	Replace confirm // of the secret that there is
 }
 
-func (p *panel) settingsPrivacy(c *call) error { return p.renderPrivacy(c, http.StatusOK, &form{}) }
+func (p *panel) settingsPrivacy(c *call) error {
+	return p.renderPrivacy(c, http.StatusOK, privacyPage{form: &form{}})
+}
 
-func (p *panel) renderPrivacy(c *call, status int, f *form) error {
+// replaceWord is what has to be typed to make a new identity secret.
+const replaceWord = "replace"
+
+func (p *panel) renderPrivacy(c *call, status int, v privacyPage) error {
 	s := c.Workspace.Settings
-	v := privacyPage{form: f, Settings: s, Origins: strings.Join(s.Origins, "\n"), IP: c.RealIP()}
+	v.Settings, v.Origins, v.IP = s, strings.Join(s.Origins, "\n"), c.RealIP()
+	v.Replace = confirm{
+		ID: "replace-secret", Title: "Replace the identity secret?",
+		Text: "What your servers sign with the present one is refused within a second, if identities are verified. Be ready to give them the new one.",
+		Post: panelPath + "/settings/privacy/secret", Yes: "Make a new secret", Typed: replaceWord, Danger: true,
+	}
 	for _, n := range s.ExcludedAddresses {
 		text := n.String()
 		if n.IsSingleIP() {
@@ -278,7 +291,7 @@ func (p *panel) privacyForm(c *call, done string, fn func(f *form, w *gateway.Wo
 		return err
 	}
 	if f.Failed() {
-		return p.renderPrivacy(c, http.StatusUnprocessableEntity, f)
+		return p.renderPrivacy(c, http.StatusUnprocessableEntity, privacyPage{form: f})
 	}
 	c.toast(done)
 	return c.redirect(panelPath + "/settings/privacy")
@@ -292,6 +305,31 @@ func (p *panel) postIdentity(c *call) error {
 		}
 		return nil
 	})
+}
+
+// postSecret makes the secret under which servers sign identities, and shows it once.
+func (p *panel) postSecret(c *call) error {
+	f, err := c.form()
+	if err != nil {
+		return err
+	}
+	secret := gateway.NewSecret()
+	w, err := p.Gateway.ChangeWorkspace(c.Request().Context(), c.Workspace, c.author(), func(w *gateway.Workspace) error {
+		if w.Settings.IdentitySecret != "" && f.Get("confirm") != replaceWord {
+			return &gateway.Error{Code: gateway.CodeInvalid, Field: "confirm", Message: "Nothing was changed: type " + replaceWord + " to make a new secret."}
+		}
+		w.Settings.IdentitySecret = secret
+		return nil
+	})
+	if err := f.take(err); err != nil {
+		return err
+	}
+	if f.Failed() {
+		f.Values = nil // of another form than those that are shown again
+		return p.renderPrivacy(c, http.StatusConflict, privacyPage{form: f})
+	}
+	c.Workspace = w
+	return p.renderPrivacy(c, http.StatusOK, privacyPage{form: &form{}, Secret: secret})
 }
 
 func (p *panel) postOrigins(c *call) error {

@@ -2,6 +2,9 @@ package web_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
@@ -225,5 +228,63 @@ func TestSettingsInBrowser(t *testing.T) {
 	for _, name := range []string{"attributes", "tags", "privacy"} {
 		b.open("/panel/settings/" + name)
 		b.everyLook(name)
+	}
+}
+
+// TestIdentitySecret: an owner makes the secret in the panel, turns verification on and
+// replaces the secret by typing so; it is shown once each time, and payloads go by it.
+func TestIdentitySecret(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	owner, editor := s.as(gateway.RoleOwner), s.as(gateway.RoleEditor)
+	secret := func(body string) string {
+		t.Helper()
+		m := regexp.MustCompile(`id="secret" value="([0-9a-f]{64})"`).FindStringSubmatch(body)
+		if m == nil {
+			t.Fatalf("no secret is shown:\n%s", body)
+		}
+		return m[1]
+	}
+	send := func(secret string) int {
+		t.Helper()
+		mac := hmac.New(sha256.New, []byte(secret))
+		mac.Write([]byte("u1"))
+		return s.ingest(fmt.Sprintf(`{"apiKey":"A1B2C3","user_id":"u1","user_hash":"%x"}`, mac.Sum(nil)), "")
+	}
+
+	if a := editor.post("/panel/settings/privacy/secret"); a.status != http.StatusForbidden {
+		t.Errorf("an editor: %d", a.status)
+	}
+	if body := owner.page("/panel/settings/privacy"); !strings.Contains(body, "Make a secret") || strings.Contains(body, "replace-secret") {
+		t.Error("without a secret none is offered")
+	}
+	first := secret(owner.post("/panel/settings/privacy/secret").body)
+	if body := owner.page("/panel/settings/privacy"); strings.Contains(body, first) || !strings.Contains(body, "replace-secret") {
+		t.Error("the secret is shown again, or can't be replaced")
+	}
+	if a := owner.post("/panel/settings/privacy/identity", "verify", "on"); a.status != http.StatusSeeOther {
+		t.Fatalf("verify: %d", a.status)
+	}
+	if code := send(first); code/100 != 2 {
+		t.Errorf("signed with the secret: %d", code)
+	}
+	if code := send("x"); code/100 != 4 {
+		t.Errorf("signed with another: %d", code)
+	}
+	if a := owner.post("/panel/settings/privacy/secret"); a.status != http.StatusConflict || !strings.Contains(a.body, "type replace") {
+		t.Errorf("replaced without typing: %d", a.status)
+	}
+	if code := send(first); code/100 != 2 {
+		t.Errorf("after what was refused: %d", code)
+	}
+	second := secret(owner.post("/panel/settings/privacy/secret", "confirm", "replace").body)
+	if code := send(first); second == first || code/100 != 4 {
+		t.Errorf("signed with the one before: %d", code)
+	}
+	if code := send(second); code/100 != 2 {
+		t.Errorf("signed with the new one: %d", code)
+	}
+	if body := owner.page("/panel/settings/audit"); !strings.Contains(body, "identity.secret") && !strings.Contains(body, "secret") || strings.Contains(body, first) || strings.Contains(body, second) {
+		t.Error("the audit log doesn't tell, or tells the secret")
 	}
 }

@@ -41,21 +41,30 @@ func (p *panel) hash(ctx context.Context, fn func()) error {
 }
 
 // checkPassword says whether the password is that of the e-mail, and who that is.
-// Attempts are throttled for the e-mail and for the address that they come from: then
-// it is a CodeRateLimited that says how long to wait.
+// Attempts are throttled for the address that they come from, and for the e-mail, or for the
+// browser if it is known to be the agent's: then it is a CodeRateLimited that says how long
+// to wait.
 func (p *panel) checkPassword(c *call, email, password string) (agents []gateway.Agent, ok bool, err error) {
 	ctx := c.Request().Context()
 	_, key, valid := gateway.NormalizeEmail(email)
 	if !valid {
 		key = email
 	}
-	if err := p.throttle(ctx, c.RealIP(), key); err != nil {
-		return nil, false, err
-	}
-	if valid {
+	wait := p.throttle(ctx, c.RealIP(), LimitSignInAddress, LimitSignInAddressLong)
+	if valid && wait == 0 {
 		if agents, err = p.Read.AgentsByEmail(ctx, key); err != nil {
 			return nil, false, err
 		}
+	}
+	hidden := gateway.HashToken(key) // of a bounded length, and nobody's to read
+	who := fmt.Sprintf("%x", hidden[:12])
+	if device := c.device(agents); device != "" {
+		wait = max(wait, p.throttle(ctx, who+"-"+device, LimitSignInDevice, LimitSignInDeviceLong))
+	} else {
+		wait = max(wait, p.throttle(ctx, who, LimitSignInEmail, LimitSignInEmailLong))
+	}
+	if wait > 0 {
+		return nil, false, &gateway.Error{Code: gateway.CodeRateLimited, RetryAfter: wait, Message: "Too many attempts. Try again in " + inWords(wait) + "."}
 	}
 	if len(password) > gateway.MaxPassword {
 		password = ""
@@ -70,36 +79,30 @@ func (p *panel) checkPassword(c *call, email, password string) (agents []gateway
 	return agents, ok && len(agents) > 0, err
 }
 
-// The classes of names that attempts to sign in are counted under. Five a minute of
-// an e-mail, and a few times as many of an address, behind which a whole office may
-// be; who goes on for longer has to wait for longer.
+// The classes of names that attempts to sign in are counted under: an e-mail, or a browser
+// that is known to be its agent's, and an address, behind which a whole office may be. Who
+// goes on for longer has to wait for longer.
 const (
 	LimitSignInEmail       = "signin-email"
 	LimitSignInEmailLong   = "signin-email-long"
+	LimitSignInDevice      = "signin-device"
+	LimitSignInDeviceLong  = "signin-device-long"
 	LimitSignInAddress     = "signin-address"
 	LimitSignInAddressLong = "signin-address-long"
 )
 
-// throttle counts an attempt to sign in.
-func (p *panel) throttle(ctx context.Context, address, email string) error {
+// throttle counts an attempt to sign in under a name of each of the classes, and returns
+// for how long to wait.
+func (p *panel) throttle(ctx context.Context, name string, classes ...string) (wait time.Duration) {
 	if p.Limiter == nil {
-		return nil
+		return 0
 	}
-	hash := gateway.HashToken(email) // of a bounded length, and nobody's to read
-	who := fmt.Sprintf("%x", hash[:12])
-	var wait time.Duration
-	for _, name := range []string{
-		LimitSignInAddress + ":" + address, LimitSignInAddressLong + ":" + address,
-		LimitSignInEmail + ":" + who, LimitSignInEmailLong + ":" + who,
-	} {
-		if ok, after := p.Limiter.Allow(ctx, name, 1); !ok {
+	for _, class := range classes {
+		if ok, after := p.Limiter.Allow(ctx, class+":"+name, 1); !ok {
 			wait = max(wait, after)
 		}
 	}
-	if wait > 0 {
-		return &gateway.Error{Code: gateway.CodeRateLimited, RetryAfter: wait, Message: "Too many attempts. Try again in " + inWords(wait) + "."}
-	}
-	return nil
+	return wait
 }
 
 // inWords is a time to wait, rounded up.
@@ -165,6 +168,7 @@ func (c *call) begin(a gateway.Agent, w gateway.WorkspaceID) error {
 	if err := errors.Join(s.RenewToken(ctx), s.Clear(ctx)); err != nil {
 		return err
 	}
+	c.rememberDevice(a)
 	s.Put(ctx, sessionEmail, a.Email)
 	s.Put(ctx, sessionStamp, passwordStamp(a.PasswordHash))
 	s.Put(ctx, sessionWorkspace, strconv.FormatInt(int64(w), 10))

@@ -189,6 +189,77 @@ func TestThrottle(t *testing.T) {
 	}
 }
 
+// sessionCookie is the token among cookies, "" if there is none.
+func sessionCookie(all []*http.Cookie) string {
+	for _, cookie := range all {
+		if cookie.Name == "civgate_session" {
+			return cookie.Value
+		}
+	}
+	return ""
+}
+
+// TestKnownDevice: others who fail with an agent's e-mail keep nobody out who comes with the
+// browser that the agent has signed in with, until the password is another one.
+func TestKnownDevice(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	s.agent("ada@acme.test", gateway.RoleViewer)
+	s.agent("bob@acme.test", gateway.RoleViewer)
+	now := time.Now()
+	five := cache.Limit{PerSecond: 5.0 / 60, Burst: 5}
+	node := s.node(cache.NewLimiter(map[string]cache.Limit{web.LimitSignInEmail: five, web.LimitSignInDevice: five}, 100, func() time.Time { return now }))
+	browser := func() *client { return &client{t: t, base: node.base, http: s.nobody().http} }
+	try := func(c *client, email, password string) int {
+		return c.post("/panel/sign-in", "email", email, "password", password).status
+	}
+	want := func(what string, got, want int) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %d, want %d", what, got, want)
+		}
+	}
+	ada, stranger := browser(), browser()
+	want("ada for the first time", try(ada, "ada@acme.test", password), http.StatusSeeOther)
+	want("she signs out", ada.post("/panel/sign-out").status, http.StatusSeeOther)
+	for range 6 {
+		try(stranger, "ada@acme.test", "wrong")
+	}
+	want("a stranger", try(stranger, "ada@acme.test", password), http.StatusTooManyRequests)
+	base, _ := url.Parse(node.base)
+	for _, cookie := range ada.http.Jar.Cookies(base) {
+		if cookie.Name == "civgate_session_device" {
+			forged := *cookie
+			forged.Value = "x" + forged.Value
+			stranger.http.Jar.SetCookies(base, []*http.Cookie{&forged})
+		}
+	}
+	want("a stranger with a forged proof", try(stranger, "ada@acme.test", password), http.StatusTooManyRequests)
+	want("ada", try(ada, "ada@acme.test", password), http.StatusSeeOther)
+	ada.post("/panel/sign-out")
+	for range 5 {
+		try(ada, "ada@acme.test", "wrong")
+	}
+	want("ada's browser, too often", try(ada, "ada@acme.test", password), http.StatusTooManyRequests)
+	for range 5 {
+		want("another one's e-mail there", try(ada, "bob@acme.test", "wrong"), http.StatusUnprocessableEntity)
+	}
+	want("too often", try(ada, "bob@acme.test", password), http.StatusTooManyRequests)
+
+	now = now.Add(time.Hour)
+	laptop := browser()
+	want("an hour later", try(ada, "ada@acme.test", password), http.StatusSeeOther)
+	want("with another browser", try(laptop, "ada@acme.test", password), http.StatusSeeOther)
+	const other = "another long password"
+	want("a new password", ada.post("/panel/settings/account/password", "password", password, "new", other).status, http.StatusSeeOther)
+	ada.post("/panel/sign-out")
+	for range 6 {
+		try(stranger, "ada@acme.test", "wrong")
+	}
+	want("with a proof of the old password", try(laptop, "ada@acme.test", other), http.StatusTooManyRequests)
+	want("with one of the new password", try(ada, "ada@acme.test", other), http.StatusSeeOther)
+}
+
 // TestSessions follows sessions over two nodes to their ends.
 func TestSessions(t *testing.T) {
 	t.Parallel()
@@ -211,10 +282,7 @@ func TestSessions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, cookie := range c.http.Jar.Cookies(base) {
-			return cookie.Value
-		}
-		return ""
+		return sessionCookie(c.http.Jar.Cookies(base))
 	}
 
 	c := s.as(gateway.RoleViewer)
@@ -322,7 +390,7 @@ func TestSessionStampedOnce(t *testing.T) {
 	s := newStack(t)
 	c := s.as(gateway.RoleViewer)
 	base, _ := url.Parse(c.base)
-	hash := gateway.HashToken(c.http.Jar.Cookies(base)[0].Value)
+	hash := gateway.HashToken(sessionCookie(c.http.Jar.Cookies(base)))
 	first, err := s.gateway.Read().Session(t.Context(), hash)
 	if err != nil {
 		t.Fatal(err)

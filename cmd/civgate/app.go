@@ -48,12 +48,14 @@ const localNode = "local"
 // limitedNames is how many addresses and keys are counted at once.
 const limitedNames = 100_000
 
-// signInLimits bound attempts to sign in to the panel: five a minute of an e-mail and
-// thirty an hour in the long run, and more of an address, behind which a whole office
-// may be.
+// signInLimits bound attempts to sign in to the panel: five a minute of an e-mail (or
+// of a browser that its agent has signed in with) and thirty an hour in the long run, and
+// more of an address, behind which a whole office may be.
 var signInLimits = map[string]cache.Limit{
 	web.LimitSignInEmail:       {PerSecond: 5.0 / 60, Burst: 5},
 	web.LimitSignInEmailLong:   {PerSecond: 30.0 / 3600, Burst: 30},
+	web.LimitSignInDevice:      {PerSecond: 5.0 / 60, Burst: 5},
+	web.LimitSignInDeviceLong:  {PerSecond: 30.0 / 3600, Burst: 30},
 	web.LimitSignInAddress:     {PerSecond: 20.0 / 60, Burst: 20},
 	web.LimitSignInAddressLong: {PerSecond: 120.0 / 3600, Burst: 120},
 }

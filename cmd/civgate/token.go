@@ -38,7 +38,7 @@ func (c *tokenCommand) run(ctx context.Context, command string, cfg config.Confi
 	defer func() { err = errors.Join(err, st.Close()) }()
 	switch verb, _, _ := strings.Cut(strings.TrimPrefix(command, "token "), " "); verb {
 	case "create":
-		token := newToken()
+		token := gateway.NewSecret()
 		key := restKey(token)
 		key.Name, key.Scope = strings.TrimSpace(c.Create.Name), gateway.Scope(c.Create.Scope)
 		if err := st.AddAPIKey(ctx, gateway.WorkspaceID(c.Create.Workspace), key); err != nil {

@@ -81,7 +81,7 @@ func (c *workspaceCommand) set(ctx context.Context, st *store.Store, out io.Writ
 		if c.Set.VerifyIdentity != nil {
 			w.Settings.VerifyIdentity = *c.Set.VerifyIdentity
 			if w.Settings.VerifyIdentity && w.Settings.IdentitySecret == "" {
-				w.Settings.IdentitySecret = newToken()
+				w.Settings.IdentitySecret = gateway.NewSecret()
 				fmt.Fprintf(out, "identity secret %s\nuser_hash is the hex HMAC-SHA256 of user_id (else of email) under it, made on your server.\n", w.Settings.IdentitySecret)
 			}
 		}
@@ -155,7 +155,7 @@ type newWorkspace struct {
 func createWorkspace(ctx context.Context, st gateway.Store, name, apiKey, token string) (newWorkspace, error) {
 	made := newWorkspace{apiKey: apiKey, token: token}
 	if made.token == "" {
-		made.token = newToken()
+		made.token = gateway.NewSecret()
 	}
 	for try := 0; ; try++ {
 		if apiKey == "" {
@@ -176,13 +176,7 @@ func createWorkspace(ctx context.Context, st gateway.Store, name, apiKey, token 
 // newAPIKey returns six letters and digits (contract, section 1.1).
 func newAPIKey() string { return rand.Text()[:6] }
 
-// newToken returns 64 characters (contract, section 1.1).
-func newToken() string {
-	var b [32]byte
-	rand.Read(b[:]) // never fails (crypto/rand)
-	return hex.EncodeToString(b[:])
-}
-
+// restKey is how a REST token of 64 characters (contract, section 1.1) is kept.
 func restKey(token string) gateway.APIKey {
 	sum := sha256.Sum256([]byte(token))
 	return gateway.APIKey{Kind: gateway.KeyREST, Secret: hex.EncodeToString(sum[:]), CreatedAt: time.Now().UTC()}

@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -434,9 +436,14 @@ func (r *restRun) measure(ctx context.Context, rc restCase, n int) (*histogram, 
 	})
 }
 
+// collectEvery is after how many requests that is done: answers have up to some 100 KB.
+const collectEvery = 16
+
 // measured makes the n requests of a case one after the other, after a few that aren't
-// counted.
+// counted. What it took to read the answers is collected between requests, as the server
+// would share its processors with the collector.
 func measured(n int, request func(i int) (time.Duration, error)) (*histogram, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	h := &histogram{}
 	warm := min(n, 20)
 	for k := range warm + n {
@@ -444,6 +451,9 @@ func measured(n int, request func(i int) (time.Duration, error)) (*histogram, er
 		i := n + k
 		if k >= warm {
 			i = k - warm
+		}
+		if k%collectEvery == 0 {
+			runtime.GC()
 		}
 		took, err := request(i)
 		if err != nil {

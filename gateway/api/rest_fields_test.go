@@ -166,3 +166,19 @@ func FuzzHistoryCursor(f *testing.F) {
 		}
 	})
 }
+
+func TestStamp(t *testing.T) {
+	t.Parallel()
+	if got := string(stamp{}.append(nil)); got != "null" {
+		t.Errorf("no instant: %s", got)
+	}
+	in := time.FixedZone("", -5*3600-1800)
+	for _, at := range []time.Time{
+		time.Date(2018, 10, 29, 20, 0, 32, 471199_999, time.UTC), time.Date(2026, 1, 2, 3, 4, 5, 0, in), time.Date(2026, 12, 31, 23, 59, 59, 1000, in),
+		time.Unix(0, 0), time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.Date(-44, 3, 15, 0, 0, 0, 999_999_000, time.UTC), time.Date(12345, 6, 7, 8, 9, 10, 10_000, time.UTC),
+	} {
+		if got, want := string(stamp(at).append([]byte("x"))), "x"+at.UTC().Format(stampLayout); got != want {
+			t.Errorf("%v: %s, want %s", at, got, want)
+		}
+	}
+}

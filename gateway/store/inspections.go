@@ -187,7 +187,7 @@ func inspections(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, where s
 
 // nameInspected adds to inspections who their contacts are now.
 func nameInspected(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, all []gateway.InspectionView) error {
-	known := make(map[int64]*gateway.Contact)
+	known := make(map[int64]*gateway.ContactView)
 	var ask []int64
 	for i := range all {
 		if id := int64(all[i].ContactID); id != 0 {

@@ -463,9 +463,10 @@ func (t *postgresTx) loadContacts(ws gateway.WorkspaceID, ids []int64, l *gatewa
 		var survivors []int64
 		b := &pgx.Batch{}
 		b.Queue(contactsByID, int64(ws), ids).Query(func(rows pgx.Rows) error {
+			row := newContactRow()
 			return each(rows, func(rows pgx.Rows) error {
-				c, err := scanContactRow(rows, ws)
-				if err != nil {
+				c := new(gateway.Contact)
+				if err := row.scan(rows, ws, c); err != nil {
 					return err
 				}
 				seen[c.ID] = true

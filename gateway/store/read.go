@@ -290,7 +290,7 @@ func (r *reader) AttributeDefs(ctx context.Context, w gateway.WorkspaceID) (defs
 	return defs, err
 }
 
-// contactFields are what scanContactRow scans.
+// contactFields are what contactRow scans.
 const contactFields = `SELECT c.id, COALESCE(c.custom_id, ''), COALESCE(c.email, c.email_key, ''), COALESCE(c.email_key, ''),
 	COALESCE(c.name, ''), COALESCE(c.phone_number, ''), COALESCE(c.status, ''), c.attributes, COALESCE(c.visitor_key, ''),
 	c.fingerprint, COALESCE(c.last_ip, ''), c.created_at, c.updated_at, c.merged_into`
@@ -314,40 +314,57 @@ var (
 	contactsByPhone   = contactBy(kindPhone) + ` AND c.merged_into = 0 ORDER BY i.slot LIMIT $3`
 )
 
-func scanContactRow(rows scanner, w gateway.WorkspaceID) (*gateway.Contact, error) {
-	c := gateway.Contact{WorkspaceID: w}
-	var texts [len(columnAttributes)]string
-	var attributes string
+// contactRow is what the columns of a row with contactFields are scanned into: once for
+// all rows of a query, as a page has a hundred of them.
+type contactRow struct {
+	key, customID, email, emailKey, ip, attributes string
+	texts                                          [len(columnAttributes)]string
 	// Not into values of our own types: pgx would need reflection for each.
-	var id, merged, fingerprint, created, updated int64
-	err := rows.Scan(&id, &c.CustomID, &c.Email, &c.EmailKey, &texts[0], &texts[1], &texts[2], &attributes, &c.Key,
-		&fingerprint, &c.LastIP, &created, &updated, &merged)
-	if err != nil {
-		return nil, err
-	}
-	c.ID, c.MergedInto = gateway.ContactID(id), gateway.ContactID(merged)
-	c.Fingerprint, c.CreatedAt, c.UpdatedAt = uint64(fingerprint), moment(created), moment(updated)
-	if c.Attributes, err = joinBag(attributes, texts); err != nil {
-		return nil, fmt.Errorf("contact %d: %w", c.ID, err)
-	}
-	return &c, nil
+	id, merged, fingerprint, created, updated int64
+	dest                                      []any
 }
 
-// contacts runs a query that starts with contactSelect.
-func contacts(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text string, args ...any) (all []*gateway.Contact, err error) {
-	err = query(ctx, tx, func(rows *sql.Rows) error {
-		c, err := scanContactRow(rows, w)
-		if err == nil {
-			all = append(all, c)
-		}
+func newContactRow() *contactRow {
+	r := &contactRow{}
+	r.dest = []any{&r.id, &r.customID, &r.email, &r.emailKey, &r.texts[0], &r.texts[1], &r.texts[2], &r.attributes, &r.key,
+		&r.fingerprint, &r.ip, &r.created, &r.updated, &r.merged}
+	return r
+}
+
+func (r *contactRow) scan(rows scanner, w gateway.WorkspaceID, c *gateway.Contact) error {
+	if err := rows.Scan(r.dest...); err != nil {
 		return err
+	}
+	*c = gateway.Contact{
+		ID: gateway.ContactID(r.id), WorkspaceID: w, CustomID: r.customID, Email: r.email, EmailKey: r.emailKey, Key: r.key,
+		Fingerprint: uint64(r.fingerprint), CreatedAt: moment(r.created), UpdatedAt: moment(r.updated), LastIP: r.ip,
+		MergedInto: gateway.ContactID(r.merged),
+	}
+	var err error
+	if c.Attributes, err = joinBag(r.attributes, r.texts); err != nil {
+		return fmt.Errorf("contact %d: %w", c.ID, err)
+	}
+	return nil
+}
+
+// contacts runs a query that starts with contactSelect. A view has no more than its contact
+// then: see addViews.
+func contacts(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, text string, args ...any) (all []*gateway.ContactView, err error) {
+	row := newContactRow()
+	var next []gateway.ContactView // several are allocated at once
+	err = query(ctx, tx, func(rows *sql.Rows) error {
+		if len(next) == 0 {
+			next = make([]gateway.ContactView, min(max(len(all), 1), 64))
+		}
+		all, next = append(all, &next[0]), next[1:]
+		return row.scan(rows, w, &all[len(all)-1].Contact)
 	}, text, args...)
 	return all, err
 }
 
 // survivor returns the contact that the one found became part of, itself as a
 // rule.
-func survivor(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*gateway.Contact) (*gateway.Contact, error) {
+func survivor(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*gateway.ContactView) (*gateway.ContactView, error) {
 	seen := map[gateway.ContactID]bool{}
 	for {
 		if len(found) == 0 {
@@ -368,7 +385,7 @@ func survivor(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*g
 	}
 }
 
-func contactByID(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, id gateway.ContactID) ([]*gateway.Contact, error) {
+func contactByID(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, id gateway.ContactID) ([]*gateway.ContactView, error) {
 	return contacts(ctx, tx, w, contactSelect+` WHERE c.workspace_id = $1 AND c.id = $2`, int64(w), int64(id))
 }
 
@@ -380,16 +397,10 @@ func (r *reader) oneContact(ctx context.Context, op string, w gateway.WorkspaceI
 		if err != nil {
 			return err
 		}
-		c, err := survivor(ctx, tx, w, found)
-		if err != nil {
+		if view, err = survivor(ctx, tx, w, found); err != nil {
 			return err
 		}
-		views, err := contactViews(ctx, tx, w, []*gateway.Contact{c})
-		if err != nil {
-			return err
-		}
-		view = views[0]
-		return nil
+		return addViews(ctx, tx, w, []*gateway.ContactView{view})
 	})
 	if err != nil {
 		return nil, err
@@ -400,12 +411,10 @@ func (r *reader) oneContact(ctx context.Context, op string, w gateway.WorkspaceI
 // manyContacts reads the views of what a query finds.
 func (r *reader) manyContacts(ctx context.Context, op string, w gateway.WorkspaceID, text string, args ...any) (views []*gateway.ContactView, err error) {
 	err = r.view(ctx, op, func(tx *sql.Tx) error {
-		found, err := contacts(ctx, tx, w, text, args...)
-		if err != nil {
+		if views, err = contacts(ctx, tx, w, text, args...); err != nil {
 			return err
 		}
-		views, err = contactViews(ctx, tx, w, found)
-		return err
+		return addViews(ctx, tx, w, views)
 	})
 	if err != nil {
 		return nil, err
@@ -502,40 +511,47 @@ func aliasesOf(n int) string {
 // seenOfAliases are the page views of each root of aliasesOf.
 const seenOfAliases = ` FROM alias a CROSS JOIN page_views v WHERE v.workspace_id = a.workspace_id AND v.contact_id = a.id GROUP BY a.root`
 
-// contactViews adds activity, companies and lists to contacts that are not merged
+// addViews adds activity, companies and lists to contacts that are not merged
 // away: a query for up to chunk of them, and one for the lists if they are in any.
-func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found []*gateway.Contact) ([]*gateway.ContactView, error) {
-	views := make([]*gateway.ContactView, len(found))
-	all := make([]gateway.ContactView, len(found))
-	byID := make(map[gateway.ContactID]*gateway.ContactView, len(found))
-	ids := make([]int64, len(found))
-	for i, c := range found {
-		views[i] = &all[i]
-		all[i] = gateway.ContactView{Contact: *c, Activity: unseen(c.CreatedAt, c.UpdatedAt)}
-		byID[c.ID], ids[i] = views[i], int64(c.ID)
+func addViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, views []*gateway.ContactView) error {
+	byID := make(map[gateway.ContactID]*gateway.ContactView, len(views))
+	ids := make([]int64, len(views))
+	for i, v := range views {
+		v.Activity = unseen(v.CreatedAt, v.UpdatedAt)
+		byID[v.ID], ids[i] = v, int64(v.ID)
 	}
+	// Of all rows, as a page has hundreds.
+	var row struct {
+		kind, contact, a, b, c int64
+		source                 string
+		gateway.ContactCompany
+	}
+	row.WorkspaceID = w
+	dest := []any{&row.kind, &row.contact, &row.a, &row.b, &row.c, &row.source, &row.By, &row.CustomID, &row.Name}
 	for part := range slices.Chunk(ids, chunk) {
+		firsts := make([]gateway.ContactCompany, 0, len(part)) // as a rule there is no second
 		var in map[int64][]gateway.ContactID
 		err := query(ctx, tx, func(rows *sql.Rows) error {
-			var kind, contact, a, b, c int64
-			m := gateway.ContactCompany{Membership: gateway.Membership{WorkspaceID: w}}
-			var source string
-			if err := rows.Scan(&kind, &contact, &a, &b, &c, &source, &m.By, &m.CustomID, &m.Name); err != nil {
+			if err := rows.Scan(dest...); err != nil {
 				return err
 			}
-			id := gateway.ContactID(contact)
+			id := gateway.ContactID(row.contact)
 			v := byID[id]
-			switch kind {
+			switch row.kind {
 			case viewActivity:
-				v.Activity = gateway.Activity{PageViews: a, FirstSeen: moment(b), LastSeen: moment(c)}
+				v.Activity = gateway.Activity{PageViews: row.a, FirstSeen: moment(row.b), LastSeen: moment(row.c)}
 			case viewCompany:
-				m.ContactID, m.CompanyID, m.Since, m.Primary, m.Source = id, gateway.CompanyID(a), moment(b), c != 0, gateway.Source(source)
-				v.Companies = append(v.Companies, m)
+				row.ContactID, row.CompanyID, row.Since, row.Primary, row.Source = id, gateway.CompanyID(row.a), moment(row.b), row.c != 0, gateway.Source(row.source)
+				if n := len(firsts); v.Companies == nil && n < cap(firsts) {
+					firsts = firsts[:n+1]
+					v.Companies = firsts[n : n : n+1]
+				}
+				v.Companies = append(v.Companies, row.ContactCompany)
 			case viewListed:
 				if in == nil {
 					in = make(map[int64][]gateway.ContactID)
 				}
-				in[a] = append(in[a], id)
+				in[row.a] = append(in[row.a], id)
 			}
 			return nil
 		}, viewsOf.text(len(part)), params(w, part)...)
@@ -543,11 +559,11 @@ func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found 
 			err = addLists(ctx, tx, w, in, byID)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
-	for i := range all {
-		slices.SortFunc(all[i].Companies, func(a, b gateway.ContactCompany) int {
+	for _, v := range views {
+		slices.SortFunc(v.Companies, func(a, b gateway.ContactCompany) int {
 			if a.Primary != b.Primary {
 				if a.Primary {
 					return -1
@@ -557,7 +573,7 @@ func contactViews(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, found 
 			return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.CompanyID, b.CompanyID))
 		})
 	}
-	return views, nil
+	return nil
 }
 
 // The kinds of rows of viewsOf.

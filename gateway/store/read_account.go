@@ -646,7 +646,7 @@ func (a *account) entries(ctx context.Context, spots []spot) ([]gateway.AccountE
 			return nil, err
 		}
 		for _, c := range found {
-			people[int64(c.ID)] = c
+			people[int64(c.ID)] = &c.Contact
 		}
 	}
 	views, events := map[int64]*gateway.PageView{}, map[int64]*gateway.Event{}

@@ -501,17 +501,17 @@ func (r *reader) FindContacts(ctx context.Context, w gateway.WorkspaceID, q gate
 
 // contactsOf reads the views of contacts that are not merged away, the highest id first.
 func contactsOf(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, ids []int64) ([]*gateway.ContactView, error) {
-	var found []*gateway.Contact
+	var views []*gateway.ContactView
 	for part := range slices.Chunk(ids, chunk) {
 		some, err := contacts(ctx, tx, w, `WITH `+wanted(len(part))+` `+contactFields+` FROM wanted w CROSS JOIN contacts c
 			WHERE c.workspace_id = w.workspace_id AND c.id = w.id`, params(w, part)...)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, some...)
+		views = append(views, some...)
 	}
-	slices.SortFunc(found, func(a, b *gateway.Contact) int { return cmp.Compare(b.ID, a.ID) })
-	return contactViews(ctx, tx, w, found)
+	slices.SortFunc(views, func(a, b *gateway.ContactView) int { return cmp.Compare(b.ID, a.ID) })
+	return views, addViews(ctx, tx, w, views)
 }
 
 // FindCompanies implements gateway.Reader.
