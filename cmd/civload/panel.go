@@ -339,6 +339,29 @@ func (r *panelRun) cases() (all []panelCase) {
 	page("filter: the large company, few", fixed(filter("score", "is", "99", "name", "starts", "Mar")+"&company="+large), isWhole)
 	page("filter: the large company, nobody", fixed(filter("name", "has", nobody)+"&company="+large), isWhole)
 
+	for _, order := range []string{"id", "email", "-email", "custom_id", "phone_number", "-last_seen"} {
+		page("sorted: "+order, fixed("/contacts?tab=all&sort="+order), isWhole)
+	}
+	for _, order := range []string{"email", "-email"} {
+		page("sorted: "+order+", deep page", func(i int) string {
+			return "/contacts?sort=" + order + "&before=" + url.QueryEscape("0:"+strings.ToLower(contact(i).Email))
+		}, isWhole)
+	}
+	page("sorted: -last_seen, visitors", fixed("/contacts?tab=visitors&sort=-last_seen"), isWhole)
+	page("sorted: name, too many", fixed("/contacts?sort=name"), isWhole)
+	page("sorted: -score, attribute, too many", func(i int) string { return filter(custom, "is", value(i)) + "&sort=-score" }, isWhole)
+	page("sorted: email, attribute", func(i int) string { return filter(custom, "is", value(i)) + "&sort=email" }, isWhole)
+	page("sorted: email, name, nobody", fixed(filter("name", "has", nobody)+"&sort=email"), isWhole)
+	page("sorted: -page_views, few", func(i int) string {
+		return filter("last_seen", "gte", second(i, 0), "last_seen", "lt", second(i, 1)) + "&sort=-page_views"
+	}, isWhole)
+	page("sorted: company, name, nobody", fixed(filter("name", "has", nobody)+"&sort=company"), isWhole)
+	if r.tag != "" {
+		page("sorted: name, tag", fixed(filter("tags", "is", r.tag)+"&sort=name"), isWhole)
+	}
+	page("sorted: name, the large company", fixed("/contacts?sort=name&company="+large), isWhole)
+	page("sorted: name, the large company, few", fixed(filter("score", "is", "99", "name", "starts", "Mar")+"&sort=name&company="+large), isWhole)
+
 	search := func(name, path string, texts []string, of func(s *restSample) string) {
 		keys := r.typed(texts...)
 		part(name, func(i int) string { return path + url.QueryEscape(keys[i%len(keys)]) }, func(i int, page string) error {
@@ -395,6 +418,14 @@ func (r *panelRun) cases() (all []panelCase) {
 	page("companies, attribute", fixed("/companies?f=country:is:PL"), isWhole)
 	page("companies, attributes, few", fixed("/companies?f=country:is:PL&f=name:has:Freight+77"), isWhole)
 	page("companies, attribute, nobody", fixed("/companies?f=country:is:"+nobody), isWhole)
+	for _, order := range []string{"id", "name", "-name", "-employees"} {
+		page("companies, sorted: "+order, fixed("/companies?sort="+order), isWhole)
+	}
+	page("companies, sorted: name, deep page", func(i int) string {
+		return "/companies?sort=name&before=" + url.QueryEscape("0:"+strings.ToLower(company(i).Name))
+	}, isWhole)
+	page("companies, sorted: name, nobody", fixed("/companies?sort=name&f=country:is:"+nobody), isWhole)
+	page("companies, sorted: -employees, attributes, few", fixed("/companies?sort=-employees&f=country:is:PL&f=name:has:Freight+77"), isWhole)
 	of := func(query string) func(int) string {
 		return func(i int) string { return "/companies/" + id(company, i) + query }
 	}
