@@ -78,6 +78,8 @@ var plannerSettings = map[string]string{
 	"enable_bitmapscan": "off",
 	"enable_material":   "off",
 	"jit":               "off",
+	// Nothing here reads so much that help would be there in time.
+	"max_parallel_workers_per_gather": "0",
 }
 
 // isPostgresURL reports whether the name of a database is a PostgreSQL URL.

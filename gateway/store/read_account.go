@@ -708,12 +708,16 @@ func wholeRows(w gateway.WorkspaceID, table, columns string, spots []spot) (stri
 	return b.String(), args
 }
 
-// ContactsByEmailPrefix implements gateway.Reader: a span of the index of identifiers.
+// ContactsByEmailPrefix implements gateway.Reader: a span of the index of e-mails.
 func (r *reader) ContactsByEmailPrefix(ctx context.Context, w gateway.WorkspaceID, prefix string, limit int) ([]*gateway.ContactView, error) {
 	if prefix == "" || !storable(prefix) {
 		return nil, nil
 	}
-	return r.manyContacts(ctx, "contacts by the start of their e-mail", w, contactFields+` FROM identifiers i CROSS JOIN contacts c
-		WHERE i.workspace_id = $1 AND i.kind = 2 AND i.value >= $2 AND i.value < $3 AND c.workspace_id = i.workspace_id AND c.id = i.contact_id AND c.merged_into = 0
-		ORDER BY i.value, i.kind, i.workspace_id, i.slot LIMIT $4`, int64(w), prefix, prefix+"\U0010ffff", bounded(limit))
+	text := contactSelect + ` WHERE c.workspace_id = $1 AND c.email_key >= $2 AND c.email_key < $3 AND c.merged_into = 0 ORDER BY c.email_key, c.id LIMIT $4`
+	if r.spans.oneTree {
+		text = contactFields + ` FROM identifiers i CROSS JOIN contacts c
+			WHERE i.workspace_id = $1 AND i.kind = 2 AND i.value >= $2 AND i.value < $3 AND c.workspace_id = i.workspace_id AND c.id = i.contact_id AND c.merged_into = 0
+			ORDER BY i.value, i.kind, i.workspace_id, i.slot LIMIT $4`
+	}
+	return r.manyContacts(ctx, "contacts by the start of their e-mail", w, text, int64(w), prefix, prefix+"\U0010ffff", bounded(limit))
 }
