@@ -77,7 +77,7 @@ func BoundSpans(s *Store, few, newest, many int) {
 // did.
 func BoundAccounts(s *Store, people, rows, chunk int) {
 	search, account := *s.reader.spans, *s.reader.spans.account
-	account.accountBounds = accountBounds{people, rows, chunk}
+	account.accountBounds = accountBounds{people: people, rows: rows, chunk: chunk}
 	search.account = &account
 	s.reader.spans = &search
 }
@@ -123,6 +123,6 @@ func ForgetNames(tx gateway.Tx) error {
 // BoundOrders sets how many entries of an index one call and one statement pass by.
 func BoundOrders(s *Store, passed, fence int) {
 	search := *s.reader.spans
-	search.orders = orderBounds{passed, fence}
+	search.orders = orderBounds{passed: passed, fence: fence}
 	s.reader.spans = &search
 }

@@ -24,7 +24,7 @@ import (
 //     looked up by index, and only of those who can be on the page more is read. For more
 //     people the newest entries of the workspace are gone through, and kept if they are of
 //     the company: a company so large has a part in what happens.
-//   - That has a bound (accountBounds.rows): a large company whose people sleep gets an
+//   - That has bounds (accountBounds.rows and patience): a large company whose people sleep gets an
 //     incomplete page, with the place as far as it was looked. No call reads more than
 //     about that many rows, whatever company it is.
 //   - Employees bring what they did before they were: a sign-up comes after the
@@ -40,9 +40,11 @@ type accountBounds struct {
 	people int // as many have their histories looked up one by one
 	rows   int // of the workspace, of page views and of events, for more people
 	chunk  int // of these at a time, to begin with
+	// patience is after how much time no more of the workspace is read; 0 for whatever it takes.
+	patience time.Duration
 }
 
-var defaultAccountBounds = accountBounds{people: 2000, rows: 15_000, chunk: 1000}
+var defaultAccountBounds = accountBounds{people: 2000, rows: 15_000, chunk: 1000, patience: 30 * time.Millisecond}
 
 // accountSearch is what the databases say differently.
 type accountSearch struct {
@@ -92,7 +94,13 @@ type account struct {
 	// notTheirs for others.
 	until map[int64]int64
 	// into is what contacts became part of, 0 for those that stand by themselves.
-	into map[int64]int64
+	into  map[int64]int64
+	begun time.Time
+}
+
+// enough reports whether no more of the workspace is read after so many rows of a table.
+func (a *account) enough(seen int) bool {
+	return seen >= a.search.rows || a.search.patience > 0 && time.Since(a.begun) >= a.search.patience
 }
 
 const notTheirs = math.MinInt64
@@ -126,7 +134,7 @@ func (s spot) behind() gateway.AccountPlace {
 func (r *reader) Account(ctx context.Context, w gateway.WorkspaceID, id gateway.CompanyID, q gateway.AccountQuery) (page *gateway.AccountPage, err error) {
 	err = r.view(ctx, "account", func(tx *sql.Tx) error {
 		a := &account{tx: tx, w: w, company: int64(id), spans: r.spans, search: r.spans.account, limit: bounded(q.Limit), from: q.Before,
-			until: map[int64]int64{}, into: map[int64]int64{}}
+			until: map[int64]int64{}, into: map[int64]int64{}, begun: time.Now()}
 		page, err = a.page(ctx)
 		return err
 	})
@@ -397,7 +405,7 @@ func (a *account) walk(ctx context.Context, event bool) (kept []spot, stop *spot
 		if kept = append(kept, theirs...); len(found) < n || len(kept) > a.limit {
 			return kept, nil, nil
 		}
-		if seen += n; seen >= a.search.rows {
+		if seen += n; a.enough(seen) {
 			return kept, &last, nil
 		}
 		at, before = last.at, last.id
@@ -480,7 +488,7 @@ func (a *account) windows(ctx context.Context) (kept []spot, stop *spot, err err
 		switch kept = append(kept, theirs...); {
 		case len(kept) > a.limit || low == math.MinInt64:
 			return kept, nil, nil
-		case seen >= a.search.rows || i >= maxWindows:
+		case a.enough(seen) || i >= maxWindows:
 			return kept, &spot{at: low}, nil
 		}
 		from, to = low-1, low-1

@@ -36,10 +36,14 @@ import (
 const maxOrdered = 1_000
 
 // orderBounds are how many index entries one call passes by, about, and how many of them
-// one statement does at first.
-type orderBounds struct{ passed, fence int }
+// one statement does at first; and after how much time the call begins no other statement,
+// 0 for whatever it takes.
+type orderBounds struct {
+	passed, fence int
+	patience      time.Duration
+}
 
-var defaultOrderBounds = orderBounds{passed: 400_000, fence: 1_000}
+var defaultOrderBounds = orderBounds{passed: 400_000, fence: 1_000, patience: 20 * time.Millisecond}
 
 // maxFences is how many times its first length a fence can be.
 const maxFences = 64
@@ -87,6 +91,7 @@ func (r *reader) inOrder(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID,
 	if f.never || limit == 0 || after.None {
 		return nil, end, nil
 	}
+	begun, bounds := time.Now(), r.spans.orders
 	for n, passed := min(limit+1, maxOrdered), 0; ; n = min(2*n, maxOrdered) {
 		some, err := source(ctx, tx, after, n)
 		if err != nil {
@@ -110,7 +115,7 @@ func (r *reader) inOrder(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID,
 			return page, end, nil
 		}
 		after = some.next
-		if passed += some.passed; passed >= r.spans.orders.passed {
+		if passed += some.passed; passed >= bounds.passed || bounds.patience > 0 && time.Since(begun) >= bounds.patience {
 			end.Next, end.Partial = after, true
 			if len(page) == limit {
 				end.Next, end.Partial = page[limit-1].place(), false
