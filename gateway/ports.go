@@ -397,7 +397,8 @@ type Reader interface {
 	// one call is bounded, whatever company it is: see AccountPage.
 	Account(ctx context.Context, w WorkspaceID, id CompanyID, q AccountQuery) (*AccountPage, error)
 	// ContactsByEmailPrefix returns contacts whose e-mail key begins with the prefix, by
-	// that key; none for an empty one.
+	// that key; none for an empty one. Where other identifiers stand between them it looks at
+	// a bounded number: a longer prefix finds more.
 	ContactsByEmailPrefix(ctx context.Context, w WorkspaceID, prefix string, limit int) ([]*ContactView, error)
 
 	// FindNames returns contacts each of whose names has words that begin with the words of

@@ -442,7 +442,7 @@ func TestNoScans(t *testing.T) {
 			_, err := r.CompaniesInOrder(ctx, w, gateway.SortQuery{By: "name", After: gateway.SortPlace{Key: "a"}, Limit: rows})
 			return err
 		}},
-		{"start of an e-mail", "i USING PRIMARY KEY (value>? AND value<?)", func() error { _, err := r.ContactsByEmailPrefix(ctx, w, "none", rows); return err }},
+		{"start of an e-mail", "identifiers USING PRIMARY KEY (value>? AND value<?)", func() error { _, err := r.ContactsByEmailPrefix(ctx, w, "none", rows); return err }},
 	} {
 		rec.queries = map[string]int{}
 		if err := c.call(); err != nil {

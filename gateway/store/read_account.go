@@ -716,16 +716,23 @@ func wholeRows(w gateway.WorkspaceID, table, columns string, spots []spot) (stri
 	return b.String(), args
 }
 
-// ContactsByEmailPrefix implements gateway.Reader: a span of the index of e-mails.
+// maxPassed is how many identifiers that begin with a text are looked at for e-mails.
+const maxPassed = 100_000
+
+// ContactsByEmailPrefix implements gateway.Reader: a span of the index of e-mails. In SQLite
+// that is one of all identifiers, and all custom ids or phone numbers may begin alike.
 func (r *reader) ContactsByEmailPrefix(ctx context.Context, w gateway.WorkspaceID, prefix string, limit int) ([]*gateway.ContactView, error) {
 	if prefix == "" || !storable(prefix) {
 		return nil, nil
 	}
 	text := contactSelect + ` WHERE c.workspace_id = $1 AND c.email_key >= $2 AND c.email_key < $3 AND c.merged_into = 0 ORDER BY c.email_key, c.id LIMIT $4`
 	if r.spans.oneTree {
-		text = contactFields + ` FROM identifiers i CROSS JOIN contacts c
-			WHERE i.workspace_id = $1 AND i.kind = 2 AND i.value >= $2 AND i.value < $3 AND c.workspace_id = i.workspace_id AND c.id = i.contact_id AND c.merged_into = 0
-			ORDER BY i.value, i.kind, i.workspace_id, i.slot LIMIT $4`
+		text = contactFields + ` FROM (SELECT * FROM (SELECT value, kind, workspace_id, slot, contact_id FROM identifiers WHERE value >= $2 AND value < $3
+					ORDER BY value, kind, workspace_id, slot LIMIT ` + strconv.Itoa(maxPassed) + `) AS h1
+				WHERE h1.workspace_id = $1 AND h1.kind = 2 AND (SELECT merged_into FROM contacts WHERE id = h1.contact_id) = 0 LIMIT $4) AS h2
+			CROSS JOIN contacts c WHERE c.workspace_id = h2.workspace_id AND c.id = h2.contact_id`
 	}
-	return r.manyContacts(ctx, "contacts by the start of their e-mail", w, text, int64(w), prefix, prefix+"\U0010ffff", bounded(limit))
+	found, err := r.manyContacts(ctx, "contacts by the start of their e-mail", w, text, int64(w), prefix, prefix+"\U0010ffff", bounded(limit))
+	slices.SortFunc(found, func(a, b *gateway.ContactView) int { return cmp.Or(cmp.Compare(a.EmailKey, b.EmailKey), cmp.Compare(a.ID, b.ID)) })
+	return found, err
 }
