@@ -733,6 +733,8 @@ func (r *reader) ContactsByEmailPrefix(ctx context.Context, w gateway.WorkspaceI
 			CROSS JOIN contacts c WHERE c.workspace_id = h2.workspace_id AND c.id = h2.contact_id`
 	}
 	found, err := r.manyContacts(ctx, "contacts by the start of their e-mail", w, text, int64(w), prefix, prefix+"\U0010ffff", bounded(limit))
-	slices.SortFunc(found, func(a, b *gateway.ContactView) int { return cmp.Or(cmp.Compare(a.EmailKey, b.EmailKey), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(found, func(a, b *gateway.ContactView) int {
+		return cmp.Or(cmp.Compare(a.EmailKey, b.EmailKey), cmp.Compare(a.ID, b.ID))
+	})
 	return found, err
 }
