@@ -110,6 +110,24 @@ func TestOtherWorkspace(t *testing.T) {
 	}
 }
 
+// TestButtonOfOtherWorkspace: a button with an address of its own says whose page it is on,
+// as its form does.
+func TestButtonOfOtherWorkspace(t *testing.T) {
+	t.Parallel()
+	s := newStack(t)
+	here := s.as(gateway.RoleOwner)
+	there := s.secondWorkspace("owner@acme.test")
+	b := here.tab("/panel/settings/privacy")
+	here.mustPost("/panel/workspace", "workspace", strconv.FormatInt(int64(there), 10))
+	b.click(`[formaction="/panel/settings/privacy/secret"]`)
+	b.until(`document.body.innerText.includes('You have switched to A second one')`)
+	b.expectConsole("409")
+	all, err := s.gateway.Read().Workspaces(t.Context())
+	if err != nil || len(all) != 2 || all[0].Settings.IdentitySecret != "" || all[1].Settings.IdentitySecret != "" {
+		t.Errorf("a secret was made: %+v, %v", all, err)
+	}
+}
+
 // openStream opens the inspector's stream and returns a channel that is closed at its end.
 func (c *client) openStream(w gateway.WorkspaceID) <-chan struct{} {
 	c.t.Helper()

@@ -243,16 +243,14 @@ func (p *panel) companies(c *call) error {
 	}
 	v.Order = sorting.menu(append(in, companyChange))
 	rows := found.rows
-	if f.q != "" && before == "" { // what it names exactly comes first
+	if f.q != "" && before == "" && len(f.where) == 0 && f.tag == "" && f.order == (listOrder{}) { // what it names exactly comes first
 		exact, err := p.exactCompanies(c, f.q)
 		if err != nil {
 			return err
 		}
-		if len(f.where) == 0 && f.tag == "" {
-			rows = append(exact, slices.DeleteFunc(rows, func(x *gateway.CompanyView) bool {
-				return slices.ContainsFunc(exact, func(y *gateway.CompanyView) bool { return x.ID == y.ID })
-			})...)
-		}
+		rows = append(exact, slices.DeleteFunc(rows, func(x *gateway.CompanyView) bool {
+			return slices.ContainsFunc(exact, func(y *gateway.CompanyView) bool { return x.ID == y.ID })
+		})...)
 	}
 	active, err := p.lastActive(ctx, c.Workspace.ID, rows)
 	if err != nil {
@@ -319,7 +317,7 @@ func (p *panel) listCompanies(ctx context.Context, w gateway.WorkspaceID, f comp
 	}
 	return sortList(ctx, sorting, gateway.SortQuery{
 		Where: where, By: f.order.By, Down: f.order.Down, After: parseSortPlace(before), Limit: listPage,
-	}, short || len(where) > 0, patience, func(ctx context.Context, q gateway.SortQuery, patience time.Duration) ([]*gateway.CompanyView, gateway.SortEnd, error) {
+	}, short, len(where) > 0, patience, func(ctx context.Context, q gateway.SortQuery, patience time.Duration) ([]*gateway.CompanyView, gateway.SortEnd, error) {
 		return page(p.Read.SortCompanies(ctx, w, q, patience))
 	}, func(ctx context.Context, q gateway.SortQuery) ([]*gateway.CompanyView, gateway.SortEnd, error) {
 		return page(p.Read.CompaniesInOrder(ctx, w, q))

@@ -554,7 +554,7 @@ func (p *panel) sortContacts(ctx context.Context, w gateway.WorkspaceID, filter 
 	}
 	f, err := sortList(ctx, sorting, gateway.SortQuery{
 		Where: where, Company: filter.Company, By: filter.Order.By, Down: filter.Order.Down, After: parseSortPlace(before), Limit: listPage,
-	}, short || len(filter.Terms) > 0, patience, func(ctx context.Context, q gateway.SortQuery, patience time.Duration) ([]*gateway.ContactView, gateway.SortEnd, error) {
+	}, short, len(filter.Terms) > 0, patience, func(ctx context.Context, q gateway.SortQuery, patience time.Duration) ([]*gateway.ContactView, gateway.SortEnd, error) {
 		return page(p.Read.SortContacts(ctx, w, q, patience))
 	}, func(ctx context.Context, q gateway.SortQuery) ([]*gateway.ContactView, gateway.SortEnd, error) {
 		return page(p.Read.ContactsInOrder(ctx, w, q))

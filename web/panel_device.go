@@ -61,12 +61,13 @@ func deviceProof(a gateway.Agent, nonce string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18])
 }
 
-// rememberDevice makes the browser one that the agent has signed in with.
+// rememberDevice makes the browser one that the agent has signed in with, or keeps it one.
 func (c *call) rememberDevice(a gateway.Agent) {
-	if c.device([]gateway.Agent{a}) == "" {
-		nonce := rand.Text()
-		c.remember(deviceCookie, nonce+"."+deviceProof(a, nonce))
+	nonce := c.device([]gateway.Agent{a})
+	if nonce == "" {
+		nonce = rand.Text()
 	}
+	c.remember(deviceCookie, nonce+"."+deviceProof(a, nonce))
 }
 
 // device names the browser if the agent, who has a row for each workspace, has signed in

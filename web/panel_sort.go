@@ -23,8 +23,10 @@ import (
 //     newest first, and says why.
 
 const (
-	// sortPatience is how long a page may look for what it sorts in memory.
+	// sortPatience is how long a page may look for what it sorts in memory, surePatience how
+	// long if it is known to be little.
 	sortPatience = 50 * time.Millisecond
+	surePatience = time.Second
 	// leastPatience is what is left to look for the newest when that took all the time.
 	leastPatience = 20 * time.Millisecond
 )
@@ -200,14 +202,18 @@ type sorted[T any] struct {
 	refused bool // it can't be in this order
 }
 
-// sortList takes a page of a list in an order: in memory if it may be short enough, else
-// by an index if one gives the order, until patience is over.
-func sortList[T any](ctx context.Context, s sorts, q gateway.SortQuery, mayBeShort bool, patience time.Duration, inMemory func(ctx context.Context, q gateway.SortQuery, patience time.Duration) ([]T, gateway.SortEnd, error), byIndex func(ctx context.Context, q gateway.SortQuery) ([]T, gateway.SortEnd, error)) (f sorted[T], err error) {
+// sortList takes a page of a list in an order: in memory if it is, or may be, short enough,
+// else by an index if one gives the order, until patience is over.
+func sortList[T any](ctx context.Context, s sorts, q gateway.SortQuery, short, mayBeShort bool, patience time.Duration, inMemory func(ctx context.Context, q gateway.SortQuery, patience time.Duration) ([]T, gateway.SortEnd, error), byIndex func(ctx context.Context, q gateway.SortQuery) ([]T, gateway.SortEnd, error)) (f sorted[T], err error) {
 	s.any = false
 	indexed := s.can(s.now) && q.Company == 0
 	begin := time.Now()
-	if mayBeShort {
-		rows, end, err := inMemory(ctx, q, sortPatience)
+	if short || mayBeShort {
+		limit := sortPatience
+		if short || !indexed && q.After != (gateway.SortPlace{}) { // the pages before were in memory, too
+			limit = surePatience
+		}
+		rows, end, err := inMemory(ctx, q, limit)
 		if err == nil {
 			return sorted[T]{rows: rows, next: formatSortPlace(end.Next), short: true}, nil
 		}
@@ -215,7 +221,7 @@ func sortList[T any](ctx context.Context, s sorts, q gateway.SortQuery, mayBeSho
 			return f, err
 		}
 	}
-	if !indexed {
+	if !indexed || q.After.None { // no index has those without a value
 		f.refused = true
 		return f, nil
 	}

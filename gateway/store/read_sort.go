@@ -836,10 +836,19 @@ func jsonKey(raw string) string {
 		return boolKind + map[string]string{"false": "0", "true": "1"}[raw]
 	case gateway.TypeText:
 		if text := sortText(unquoted(raw)); text != "" {
-			return textKind + text
+			return textKind + wholeSecond(text)
 		}
 	}
 	return ""
+}
+
+// wholeSecond takes the "z" from the end of an instant, which would put it behind the
+// fractions of its second.
+func wholeSecond(text string) string {
+	if len(text) == len("2006-01-02t15:04:05z") && text[10] == 't' && text[19] == 'z' {
+		return text[:19]
+	}
+	return text
 }
 
 // sortText is what a text goes by: its first characters, ASCII letters in lower case.

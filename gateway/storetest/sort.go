@@ -101,7 +101,15 @@ var contactOrders = map[string]func(v *gateway.ContactView) sortable{
 	"score":  func(v *gateway.ContactView) sortable { return valueOf(v.Attributes, "score") },
 	"active": func(v *gateway.ContactView) sortable { return valueOf(v.Attributes, "active") },
 	"plan":   func(v *gateway.ContactView) sortable { return valueOf(v.Attributes, "plan") },
-	"none":   func(v *gateway.ContactView) sortable { return nil },
+	"renewal": func(v *gateway.ContactView) sortable {
+		text, _ := v.Attributes.Get("renewal")
+		at, err := time.Parse(time.RFC3339Nano, gateway.Text(text))
+		if err != nil {
+			return nil
+		}
+		return at
+	},
+	"none": func(v *gateway.ContactView) sortable { return nil },
 }
 
 var companyOrders = map[string]func(v *gateway.CompanyView) sortable{
@@ -162,6 +170,7 @@ func (p *people) more(n int) {
 			x.Attributes.Set("score", gateway.NumberValue(oneOf(p.r, -1e300, -2.5, -1, 0, 0.5, 3, 10, 1e9)))
 			x.Attributes.Set("active", gateway.BoolValue(p.r.IntN(2) == 0))
 			x.Attributes.Set("plan", gateway.TextValue(p.text()+"!"))
+			x.Attributes.Set("renewal", gateway.TextValue(oneOf(p.r, "2024-01-01T00:00:00Z", "2024-01-01T00:00:00.25Z", "2024-01-01T00:00:00.5Z", "2024-01-01T00:00:01Z", "2023-12-31T23:59:59.999Z")))
 		}
 		if p.r.IntN(8) == 0 && len(p.contacts) > 0 {
 			x.MergedInto, x.CustomID = p.contacts[0].ID, ""

@@ -13,9 +13,11 @@
     document.addEventListener('submit', (e) => {
       const form = e.target;
       if (form.method !== 'post') return;
-      const to = new URL(form.getAttribute('action') || location.href, location.href);
+      const button = e.submitter?.hasAttribute('formaction') ? e.submitter : null;
+      const to = new URL((button ? button.getAttribute('formaction') : form.getAttribute('action')) || location.href, location.href);
       to.searchParams.set('_workspace', workspace);
-      form.action = to;
+      if (button) button.formAction = to;
+      else form.action = to;
     });
   }
 
