@@ -418,17 +418,21 @@ func TestCookieOverTLS(t *testing.T) {
 	c.http.Transport = &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 	defer c.http.CloseIdleConnections()
 	a := c.post("/panel/sign-in", "email", "ada@acme.test", "password", password)
-	cookie := a.header.Get("Set-Cookie")
-	if !strings.HasPrefix(cookie, "__Host-civgate=") {
-		t.Errorf("cookie %q", cookie)
-	}
-	for _, part := range []string{"; Path=/;", "; HttpOnly", "; Secure", "; SameSite=Lax"} {
-		if !strings.Contains(cookie, part) {
-			t.Errorf("cookie %q lacks %q", cookie, part)
+	cookies := a.header.Values("Set-Cookie")
+	for _, name := range []string{"__Host-civgate=", "__Host-civgate_device="} {
+		if !slices.ContainsFunc(cookies, func(cookie string) bool { return strings.HasPrefix(cookie, name) }) {
+			t.Errorf("no cookie %s among %q", name, cookies)
 		}
 	}
-	if strings.Contains(cookie, "Domain") {
-		t.Errorf("cookie %q is for other hosts", cookie)
+	for _, cookie := range cookies {
+		for _, part := range []string{"; Path=/;", "; HttpOnly", "; Secure", "; SameSite=Lax"} {
+			if !strings.Contains(cookie, part) {
+				t.Errorf("cookie %q lacks %q", cookie, part)
+			}
+		}
+		if strings.Contains(cookie, "Domain") {
+			t.Errorf("cookie %q is for other hosts", cookie)
+		}
 	}
 	c.page("/panel/contacts")
 }

@@ -189,7 +189,7 @@ func (p *people) more(n int) {
 	p.b.save(c)
 }
 
-func testOrders(t *testing.T, b *bundle) { orders(t, b, 150) }
+func testOrders(t *testing.T, b *bundle) { orders(t, b, 70) }
 
 // orders lists n contacts and companies, with half as many in another workspace, and more
 // that come while it lists them.
