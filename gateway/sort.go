@@ -35,17 +35,18 @@ type SortPlace struct {
 // MaxSortKey is how many characters of a text are compared.
 const MaxSortKey = 100
 
-// ContactPage is a page of contacts in an order.
-type ContactPage struct {
-	Contacts []*ContactView
+// SortPage is a page of an order.
+type SortPage[T any] struct {
+	Rows []T
 	SortEnd
 }
 
-// CompanyPage is a page of companies in an order, without their Employees.
-type CompanyPage struct {
-	Companies []*CompanyView
-	SortEnd
-}
+// ContactPage and CompanyPage are those of contacts, and of companies without their
+// Employees.
+type (
+	ContactPage = SortPage[*ContactView]
+	CompanyPage = SortPage[*CompanyView]
+)
 
 // SortEnd is where a page of an order ends.
 type SortEnd struct {

@@ -309,19 +309,9 @@ func (p *panel) listCompanies(ctx context.Context, w gateway.WorkspaceID, f comp
 		}
 		return found, err
 	}
-	page := func(one *gateway.CompanyPage, err error) ([]*gateway.CompanyView, gateway.SortEnd, error) {
-		if err != nil {
-			return nil, gateway.SortEnd{}, err
-		}
-		return one.Companies, one.SortEnd, nil
-	}
-	return sortList(ctx, sorting, gateway.SortQuery{
+	return sortList(ctx, w, sorting, gateway.SortQuery{
 		Where: where, By: f.order.By, Down: f.order.Down, After: parseSortPlace(before), Limit: listPage,
-	}, short, len(where) > 0, patience, func(ctx context.Context, q gateway.SortQuery, patience time.Duration) ([]*gateway.CompanyView, gateway.SortEnd, error) {
-		return page(p.Read.SortCompanies(ctx, w, q, patience))
-	}, func(ctx context.Context, q gateway.SortQuery) ([]*gateway.CompanyView, gateway.SortEnd, error) {
-		return page(p.Read.CompaniesInOrder(ctx, w, q))
-	})
+	}, short, len(where) > 0, patience, p.Read.SortCompanies, p.Read.CompaniesInOrder)
 }
 
 // lastActive is when the people of the companies of a page were last active.

@@ -513,15 +513,8 @@ func (p *panel) contacts(c *call) error {
 	return c.render(status, "contacts", "Contacts", v)
 }
 
-// foundContacts is a page of a list: with next, there is more behind it, and with
-// stopped it is not known whether there is.
-type foundContacts struct {
-	rows    []*gateway.ContactView
-	next    string
-	stopped bool
-	short   bool // of an order: see sorted
-	refused bool
-}
+// foundContacts is a page of the list, in an order or newest first.
+type foundContacts = sorted[*gateway.ContactView]
 
 // contactSort is what an order of contacts goes by, and whether there is such a field.
 func contactSort(o listOrder, fields []contactField) (sortField, bool) {
@@ -546,20 +539,9 @@ func (p *panel) sortContacts(ctx context.Context, w gateway.WorkspaceID, filter 
 	if filter.Order == (listOrder{}) {
 		return p.searchList(ctx, w, filter.Company, where, before, patience)
 	}
-	page := func(one *gateway.ContactPage, err error) ([]*gateway.ContactView, gateway.SortEnd, error) {
-		if err != nil {
-			return nil, gateway.SortEnd{}, err
-		}
-		return one.Contacts, one.SortEnd, nil
-	}
-	f, err := sortList(ctx, sorting, gateway.SortQuery{
+	return sortList(ctx, w, sorting, gateway.SortQuery{
 		Where: where, Company: filter.Company, By: filter.Order.By, Down: filter.Order.Down, After: parseSortPlace(before), Limit: listPage,
-	}, short, len(filter.Terms) > 0, patience, func(ctx context.Context, q gateway.SortQuery, patience time.Duration) ([]*gateway.ContactView, gateway.SortEnd, error) {
-		return page(p.Read.SortContacts(ctx, w, q, patience))
-	}, func(ctx context.Context, q gateway.SortQuery) ([]*gateway.ContactView, gateway.SortEnd, error) {
-		return page(p.Read.ContactsInOrder(ctx, w, q))
-	})
-	return foundContacts(f), err
+	}, short, len(filter.Terms) > 0, patience, p.Read.SortContacts, p.Read.ContactsInOrder)
 }
 
 // searchList finds a page of the list: of a company's employees, or of all contacts.

@@ -204,7 +204,7 @@ type sorted[T any] struct {
 
 // sortList takes a page of a list in an order: in memory if it is, or may be, short enough,
 // else by an index if one gives the order, until patience is over.
-func sortList[T any](ctx context.Context, s sorts, q gateway.SortQuery, short, mayBeShort bool, patience time.Duration, inMemory func(ctx context.Context, q gateway.SortQuery, patience time.Duration) ([]T, gateway.SortEnd, error), byIndex func(ctx context.Context, q gateway.SortQuery) ([]T, gateway.SortEnd, error)) (f sorted[T], err error) {
+func sortList[T any](ctx context.Context, w gateway.WorkspaceID, s sorts, q gateway.SortQuery, short, mayBeShort bool, patience time.Duration, inMemory func(ctx context.Context, w gateway.WorkspaceID, q gateway.SortQuery, patience time.Duration) (*gateway.SortPage[T], error), byIndex func(ctx context.Context, w gateway.WorkspaceID, q gateway.SortQuery) (*gateway.SortPage[T], error)) (f sorted[T], err error) {
 	s.any = false
 	indexed := s.can(s.now) && q.Company == 0
 	begin := time.Now()
@@ -213,9 +213,9 @@ func sortList[T any](ctx context.Context, s sorts, q gateway.SortQuery, short, m
 		if short || !indexed && q.After != (gateway.SortPlace{}) { // the pages before were in memory, too
 			limit = surePatience
 		}
-		rows, end, err := inMemory(ctx, q, limit)
+		page, err := inMemory(ctx, w, q, limit)
 		if err == nil {
-			return sorted[T]{rows: rows, next: formatSortPlace(end.Next), short: true}, nil
+			return sorted[T]{rows: page.Rows, next: formatSortPlace(page.Next), short: true}, nil
 		}
 		if gateway.CodeOf(err) != gateway.CodeTooLarge {
 			return f, err
@@ -226,7 +226,7 @@ func sortList[T any](ctx context.Context, s sorts, q gateway.SortQuery, short, m
 		return f, nil
 	}
 	for {
-		rows, end, err := byIndex(ctx, q)
+		page, err := byIndex(ctx, w, q)
 		if gateway.CodeOf(err) == gateway.CodeTooLarge {
 			f.refused = true
 			return f, nil
@@ -234,11 +234,11 @@ func sortList[T any](ctx context.Context, s sorts, q gateway.SortQuery, short, m
 		if err != nil {
 			return f, err
 		}
-		f.rows, f.next = append(f.rows, rows...), formatSortPlace(end.Next)
-		if !end.Partial {
+		f.rows, f.next = append(f.rows, page.Rows...), formatSortPlace(page.Next)
+		if !page.Partial {
 			return f, nil
 		}
-		if q.After, q.Limit = end.Next, q.Limit-len(rows); time.Since(begin) > patience {
+		if q.After, q.Limit = page.Next, q.Limit-len(page.Rows); time.Since(begin) > patience {
 			f.stopped = true
 			return f, nil
 		}

@@ -32,14 +32,14 @@ func TestSortListStays(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			f, err := sortList(t.Context(), sorts{entity: gateway.EntityContact, now: listOrder{By: tt.by}}, gateway.SortQuery{By: tt.by, After: tt.after, Limit: 1}, tt.short, tt.maybe, 50*time.Millisecond,
-				func(_ context.Context, _ gateway.SortQuery, patience time.Duration) ([]string, gateway.SortEnd, error) {
+			f, err := sortList(t.Context(), 1, sorts{entity: gateway.EntityContact, now: listOrder{By: tt.by}}, gateway.SortQuery{By: tt.by, After: tt.after, Limit: 1}, tt.short, tt.maybe, 50*time.Millisecond,
+				func(_ context.Context, _ gateway.WorkspaceID, _ gateway.SortQuery, patience time.Duration) (*gateway.SortPage[string], error) {
 					if patience < tt.fits {
-						return nil, gateway.SortEnd{}, gateway.Errorf(gateway.CodeTooLarge, "no time")
+						return nil, gateway.Errorf(gateway.CodeTooLarge, "no time")
 					}
-					return []string{"memory"}, gateway.SortEnd{}, nil
-				}, func(context.Context, gateway.SortQuery) ([]string, gateway.SortEnd, error) {
-					return []string{"index"}, gateway.SortEnd{}, nil
+					return &gateway.SortPage[string]{Rows: []string{"memory"}}, nil
+				}, func(context.Context, gateway.WorkspaceID, gateway.SortQuery) (*gateway.SortPage[string], error) {
+					return &gateway.SortPage[string]{Rows: []string{"index"}}, nil
 				})
 			if err != nil {
 				t.Fatal(err)

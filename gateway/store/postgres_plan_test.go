@@ -286,8 +286,8 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 			for range 2 {
 				page, err := s.ContactsInOrder(ctx, w, q)
 				one("contacts by "+by, err)
-				if round > 0 && len(page.Contacts) != 20 {
-					t.Fatalf("%d contacts by %s", len(page.Contacts), by)
+				if round > 0 && len(page.Rows) != 20 {
+					t.Fatalf("%d contacts by %s", len(page.Rows), by)
 				}
 				q.After = page.Next
 			}
@@ -296,8 +296,8 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 	for _, q := range []gateway.SortQuery{{By: "name", Limit: 20}, {By: "name", Down: true, After: gateway.SortPlace{Key: "same name", ID: 900}, Limit: 20}, {By: "id", Limit: 20}} {
 		page, err := s.CompaniesInOrder(ctx, w, q)
 		one("companies in order", err)
-		if round > 0 && len(page.Companies) != 20 {
-			t.Fatalf("%d companies in order", len(page.Companies))
+		if round > 0 && len(page.Rows) != 20 {
+			t.Fatalf("%d companies in order", len(page.Rows))
 		}
 	}
 	tagged := []gateway.Condition{{Field: "tags", Value: gateway.TextValue("t7")}}
@@ -308,7 +308,7 @@ func usePostgres(t *testing.T, s *store.Store, w gateway.WorkspaceID, round int)
 	page, err := s.CompaniesInOrder(ctx, w, gateway.SortQuery{By: "id", Limit: 50})
 	one("companies by id", err)
 	var companies []gateway.CompanyID
-	for _, v := range page.Companies {
+	for _, v := range page.Rows {
 		companies = append(companies, v.ID)
 	}
 	_, err = s.LastActive(ctx, w, companies)

@@ -142,6 +142,25 @@ func (f *finder) meet(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, ro
 	return met, nil
 }
 
+// readPage reads the views of the rows that a page has.
+func readPage[T any](ctx context.Context, r *reader, op string, w gateway.WorkspaceID, find func(tx *sql.Tx) ([]placed, gateway.SortEnd, error),
+	read func(ctx context.Context, tx *sql.Tx, w gateway.WorkspaceID, rows []placed) ([]T, error)) (*gateway.SortPage[T], error) {
+	page := new(gateway.SortPage[T])
+	err := r.view(ctx, op, func(tx *sql.Tx) error {
+		rows, end, err := find(tx)
+		if err != nil {
+			return err
+		}
+		page.SortEnd = end
+		page.Rows, err = read(ctx, tx, w, rows)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return page, nil
+}
+
 // ContactsInOrder implements gateway.Reader.
 func (r *reader) ContactsInOrder(ctx context.Context, w gateway.WorkspaceID, q gateway.SortQuery) (*gateway.ContactPage, error) {
 	if !gateway.HasOrder(gateway.EntityContact, q.By, q.Down) || q.Company != 0 {
@@ -165,19 +184,9 @@ func (r *reader) ContactsInOrder(ctx context.Context, w gateway.WorkspaceID, q g
 	case "phone_number":
 		source = r.byIdentifier(w, kindPhone, "c.phone_number", q.Down)
 	}
-	page := new(gateway.ContactPage)
-	err = r.view(ctx, "contacts in order", func(tx *sql.Tx) error {
-		rows, end, err := r.inOrder(ctx, tx, w, f, source, q.After, bounded(q.Limit))
-		if err == nil {
-			page.SortEnd = end
-			page.Contacts, err = sortedContacts(ctx, tx, w, rows)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return page, nil
+	return readPage(ctx, r, "contacts in order", w, func(tx *sql.Tx) ([]placed, gateway.SortEnd, error) {
+		return r.inOrder(ctx, tx, w, f, source, q.After, bounded(q.Limit))
+	}, sortedContacts)
 }
 
 // CompaniesInOrder implements gateway.Reader.
@@ -196,19 +205,9 @@ func (r *reader) CompaniesInOrder(ctx context.Context, w gateway.WorkspaceID, q 
 	if q.By == "name" {
 		source = byColumns(w, "companies c", companySortName, "c.id", "", q.Down)
 	}
-	page := new(gateway.CompanyPage)
-	err = r.view(ctx, "companies in order", func(tx *sql.Tx) error {
-		rows, end, err := r.inOrder(ctx, tx, w, f, source, q.After, bounded(q.Limit))
-		if err == nil {
-			page.SortEnd = end
-			page.Companies, err = sortedCompanies(ctx, tx, w, rows)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return page, nil
+	return readPage(ctx, r, "companies in order", w, func(tx *sql.Tx) ([]placed, gateway.SortEnd, error) {
+		return r.inOrder(ctx, tx, w, f, source, q.After, bounded(q.Limit))
+	}, sortedCompanies)
 }
 
 func noOrder(q gateway.SortQuery) error {
@@ -219,8 +218,8 @@ func noOrder(q gateway.SortQuery) error {
 const companySortName = "lower(substr(c.name, 1, 100))"
 
 // byColumns goes by an index of the workspace, a key and an id, or by the id alone if the
-// key is ”. An index that has a key once at most has no id: then id is "" and rows is
-// what else names them.
+// key is an empty text of SQL. An index that has a key once at most has no id: then id is
+// "".
 func byColumns(w gateway.WorkspaceID, table, key, id, also string, down bool) orderSource {
 	sign, desc := " > ", ""
 	if down {
@@ -489,20 +488,10 @@ func (r *reader) SortContacts(ctx context.Context, w gateway.WorkspaceID, q gate
 	if err := s.use(prepare(w, q.Where)); err != nil {
 		return nil, err
 	}
-	page := new(gateway.ContactPage)
-	err := r.view(ctx, "sort contacts", func(tx *sql.Tx) error {
-		s.f.search = r.spans
-		rows, end, err := s.page(ctx, tx, w, patience)
-		if err == nil {
-			page.SortEnd = end
-			page.Contacts, err = sortedContacts(ctx, tx, w, rows)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return page, nil
+	s.f.search = r.spans
+	return readPage(ctx, r, "sort contacts", w, func(tx *sql.Tx) ([]placed, gateway.SortEnd, error) {
+		return s.page(ctx, tx, w, patience)
+	}, sortedContacts)
 }
 
 // SortCompanies implements gateway.Reader.
@@ -511,20 +500,10 @@ func (r *reader) SortCompanies(ctx context.Context, w gateway.WorkspaceID, q gat
 	if err := s.use(findCompanies(w, q.Where)); err != nil {
 		return nil, err
 	}
-	page := new(gateway.CompanyPage)
-	err := r.view(ctx, "sort companies", func(tx *sql.Tx) error {
-		s.f.search = r.spans
-		rows, end, err := s.page(ctx, tx, w, patience)
-		if err == nil {
-			page.SortEnd = end
-			page.Companies, err = sortedCompanies(ctx, tx, w, rows)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return page, nil
+	s.f.search = r.spans
+	return readPage(ctx, r, "sort companies", w, func(tx *sql.Tx) ([]placed, gateway.SortEnd, error) {
+		return s.page(ctx, tx, w, patience)
+	}, sortedCompanies)
 }
 
 // sorter notes the keys of those who meet the conditions of a finder.

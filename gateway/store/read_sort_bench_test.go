@@ -30,7 +30,7 @@ func benchSort(b *testing.B, path string) {
 		b.Run(by, func(b *testing.B) {
 			for b.Loop() {
 				page, err := s.SortContacts(b.Context(), w, gateway.SortQuery{Where: where, By: by, Limit: 50}, time.Hour)
-				if err != nil || len(page.Contacts) != 50 {
+				if err != nil || len(page.Rows) != 50 {
 					b.Fatalf("no page: %v", err)
 				}
 			}

@@ -101,8 +101,8 @@ func testSortPatience(t *testing.T, s *store.Store) {
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		if score, _ := page.Contacts[0].Attributes.Get("score"); len(page.Contacts) != 7 || score.Raw != fmt.Sprint(c.score) {
-			t.Errorf("%s: %d contacts, the first with %s, want %d", c.name, len(page.Contacts), score.Raw, c.score)
+		if score, _ := page.Rows[0].Attributes.Get("score"); len(page.Rows) != 7 || score.Raw != fmt.Sprint(c.score) {
+			t.Errorf("%s: %d contacts, the first with %s, want %d", c.name, len(page.Rows), score.Raw, c.score)
 		}
 		page, err = s.SortContacts(t.Context(), w, c.q, 0)
 		if c.short != (err == nil) || err != nil && gateway.CodeOf(err) != gateway.CodeTooLarge {
@@ -130,7 +130,7 @@ func testSortPatience(t *testing.T, s *store.Store) {
 		t.Errorf("a large company: %v, %v", page, err)
 	}
 	q.Where = []gateway.Condition{{Field: "plan", Value: gateway.TextValue("pro")}}
-	if page, err := s.SortContacts(t.Context(), w, q, time.Hour); err != nil || len(page.Contacts) != 7 {
+	if page, err := s.SortContacts(t.Context(), w, q, time.Hour); err != nil || len(page.Rows) != 7 {
 		t.Errorf("half of a large company: %v, %v", page, err)
 	}
 }

@@ -234,7 +234,7 @@ func orders(t *testing.T, b *bundle, n int) {
 				walk(t, name, &q, func() ([]int64, gateway.SortEnd) {
 					page := must[*gateway.ContactPage](t)(c.pages(q))
 					var ids []int64
-					for _, v := range page.Contacts {
+					for _, v := range page.Rows {
 						ids = append(ids, int64(v.ID))
 						got = append(got, v)
 					}
@@ -266,7 +266,7 @@ func orders(t *testing.T, b *bundle, n int) {
 				walk(t, name, &q, func() ([]int64, gateway.SortEnd) {
 					page := must[*gateway.CompanyPage](t)(pages(b.ctx, b.w, q))
 					var ids []int64
-					for _, v := range page.Companies {
+					for _, v := range page.Rows {
 						ids = append(ids, int64(v.ID))
 						got = append(got, v)
 					}
@@ -300,7 +300,7 @@ func orders(t *testing.T, b *bundle, n int) {
 	var got []*gateway.ContactView
 	walk(t, "employees", &q, func() (ids []int64, end gateway.SortEnd) {
 		page := must[*gateway.ContactPage](t)(b.SortContacts(b.ctx, b.w, q, time.Hour))
-		for _, v := range page.Contacts {
+		for _, v := range page.Rows {
 			ids, got = append(ids, int64(v.ID)), append(got, v)
 		}
 		return ids, page.SortEnd
